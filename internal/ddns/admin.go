@@ -1,0 +1,444 @@
+package ddns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"godwit/internal/dnsname"
+)
+
+// Settings are what an operator may say of a host. A nil field leaves what is there.
+type Settings struct {
+	TTL       *uint32
+	Addresses *AddressRule
+	Free      *bool
+	SeedOff   *bool
+	Suspended *bool
+	Wildcard  *bool
+	Lease     *time.Duration
+	Followers *[]Follower
+}
+
+// apply sets what is given and says in words what it changed.
+func (s Settings) apply(h *Host) (what []string) {
+	set := func(name string, differs bool, from, to any, do func()) {
+		if differs {
+			what = append(what, fmt.Sprintf("%s %v to %v", name, from, to))
+			do()
+		}
+	}
+	if p := s.TTL; p != nil {
+		set("ttl", *p != h.TTL, h.TTL, *p, func() { h.TTL = *p })
+	}
+	if p := s.Addresses; p != nil {
+		set("addresses", *p != h.Addresses, h.Addresses, *p, func() { h.Addresses = *p })
+	}
+	if p := s.Free; p != nil {
+		set("source", *p != h.Free, sourceWord(h.Free), sourceWord(*p), func() { h.Free = *p })
+	}
+	if p := s.SeedOff; p != nil {
+		set("seed", *p != h.SeedOff, onOff(!h.SeedOff), onOff(!*p), func() { h.SeedOff = *p })
+	}
+	if p := s.Suspended; p != nil {
+		set("suspended", *p != h.Suspended, onOff(h.Suspended), onOff(*p), func() { h.Suspended = *p })
+	}
+	if p := s.Wildcard; p != nil {
+		set("wildcard", *p != h.Wildcard, onOff(h.Wildcard), onOff(*p), func() { h.Wildcard = *p })
+	}
+	if p := s.Lease; p != nil {
+		set("lease", *p != h.Lease, h.Lease, *p, func() { h.Lease = *p })
+	}
+	if p := s.Followers; p != nil {
+		set("followers", !slices.Equal(*p, h.Followers), len(h.Followers), len(*p), func() { h.Followers = slices.Clone(*p) })
+	}
+	return what
+}
+
+func onOff(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
+}
+
+func sourceWord(free bool) string {
+	if free {
+		return "free"
+	}
+	return "match"
+}
+
+const byAdmin = "admin" // Host.ChangedBy and Event.Door of what an operator does
+
+func noSuchHost(name dnsname.Name) *Refusal {
+	return &Refusal{Code: NotFound, Why: fmt.Sprintf("there is no host %s", name), Fix: "godwit host list shows all; godwit host add makes one", Cause: ErrNoHost}
+}
+
+// Created is a new host and the one time that its secret is shown.
+type Created struct {
+	Host       *Host
+	Credential *Credential
+	// Token is the secret that was made, or the zero Secret if the caller gave one.
+	Token Secret
+}
+
+// Add makes a host with its first credential: a token, which is also the seed's
+// shared secret unless settings turn the seed's proof off. own, if not zero, is
+// a secret of the user's own in its place.
+func (s *Service) Add(ctx context.Context, name dnsname.Name, settings Settings, own Secret) (Created, error) {
+	now := s.Now()
+	h := &Host{Name: name, TTL: DefaultTTL, Generation: 1, Created: now, ChangedAt: now, ChangedBy: byAdmin}
+	settings.apply(h)
+	if err := s.place(ctx, h); err != nil {
+		return Created{}, err
+	}
+	c, token, err := s.newCredential(h, own, now)
+	if err != nil {
+		return Created{}, err
+	}
+	h.Credentials = []string{c.ID}
+	if err := h.Validate(); err != nil {
+		return Created{}, err
+	}
+	var before *Host
+	if old, _, err := s.Store.Host(ctx, name); err == nil && old.Removed { // DNS is not known to be empty of it yet
+		before, h.Generation = old, old.Generation+1
+	}
+	err = s.save(ctx, Write{Before: before, Host: h, Credentials: []*Credential{c},
+		Event: Event{Time: now, Generation: h.Generation, Outcome: "changed", Door: byAdmin, What: "created"}})
+	if err != nil {
+		return Created{}, s.adminError("add "+name.String(), err)
+	}
+	return Created{Host: h, Credential: c, Token: token}, nil
+}
+
+// place finds the host's zone and refuses names that something else has.
+func (s *Service) place(ctx context.Context, h *Host) error {
+	apex, ok := s.Zones.Zone(h.Name)
+	if !ok {
+		return refuse(Malformed, fmt.Sprintf("%s is in none of this server's zones", h.Name), "give a name under one of them; godwit zone list shows them")
+	}
+	h.Zone = apex
+	for _, n := range h.Names() {
+		if IsReserved(n, apex) {
+			return refuse(Malformed, fmt.Sprintf("%s is reserved: name servers and certificates need such names", n), "choose another first label")
+		}
+		if err := s.Zones.Clash(n); err != nil {
+			return &Refusal{Code: Malformed, Why: err.Error(), Fix: "choose another name, or take the record out of the zone file", Cause: err}
+		}
+	}
+	return nil
+}
+
+// newCredential makes a host's first credential or the one that replaces it.
+func (s *Service) newCredential(h *Host, own Secret, now time.Time) (*Credential, Secret, error) {
+	var c *Credential
+	var token Secret
+	secret := own
+	if own.IsZero() {
+		c, token = NewToken(h.Name, now)
+		secret = token
+	} else {
+		if err := CheckOwnSecret(own, 12); err != nil {
+			return nil, Secret{}, err
+		}
+		c = newSeed(h.Name, own, now)
+	}
+	return c, token, s.seal(h, c, secret)
+}
+
+// seal keeps the secret itself for the seed's proof, unless that is off.
+func (s *Service) seal(h *Host, c *Credential, secret Secret) error {
+	// Two hosts with one secret can be taken for each other by the seed's hash,
+	// which joins its parts without separators: the fingerprint refuses that.
+	if c.Kind == KindSeed {
+		c.Fingerprint = s.Sealer.Fingerprint(secret)
+	}
+	if h.SeedOff {
+		return nil
+	}
+	var err error
+	if c.Sealed, err = s.Sealer.Seal(h.Name, c.ID, secret); err != nil {
+		return unavailable("seal a secret", err)
+	}
+	c.Fingerprint = s.Sealer.Fingerprint(secret)
+	return nil
+}
+
+func (s *Service) adminError(doing string, err error) error {
+	switch {
+	case errors.Is(err, ErrNameTaken):
+		return &Refusal{Code: Exists, Why: "a host or follower has that name already", Fix: "godwit host show tells about it; godwit host set changes it", Cause: err}
+	case errors.Is(err, ErrSecretTaken):
+		return &Refusal{Code: Malformed, Why: "another host has the same secret", Fix: "give each host a secret of its own", Cause: err}
+	}
+	return unavailable(doing, err)
+}
+
+// Show returns a host and its credentials; read only.
+func (s *Service) Show(ctx context.Context, name dnsname.Name) (*Host, []*Credential, error) {
+	h, credentials, err := s.Store.Host(ctx, name)
+	switch {
+	case errors.Is(err, ErrNoHost) || err == nil && h.Removed:
+		return nil, nil, noSuchHost(name)
+	case err != nil:
+		return nil, nil, unavailable("read "+name.String(), err)
+	}
+	return h, credentials, nil
+}
+
+// List returns a page of hosts; see [Store].Hosts.
+func (s *Service) List(ctx context.Context, cursor string, limit int) ([]*Host, string, error) {
+	hosts, next, err := s.Store.Hosts(ctx, cursor, limit)
+	if err != nil {
+		return nil, "", unavailable("list hosts", err)
+	}
+	return slices.DeleteFunc(slices.Clone(hosts), func(h *Host) bool { return h.Removed }), next, nil
+}
+
+// History returns a host's newest events, the newest first.
+func (s *Service) History(ctx context.Context, name dnsname.Name) ([]Event, error) {
+	if _, _, err := s.Show(ctx, name); err != nil {
+		return nil, err
+	}
+	events, err := s.Store.Events(ctx, name)
+	if err != nil {
+		return nil, unavailable("read the history of "+name.String(), err)
+	}
+	return events, nil
+}
+
+// change makes one operator's change of a host, deciding again if the host
+// changes meanwhile. edit gets a state that it may change, and the write that
+// will carry it; it says in words what it did, or nothing if there is nothing to do.
+func (s *Service) change(ctx context.Context, name dnsname.Name, edit func(h *Host, credentials []*Credential, w *Write) (what string, err error)) (*Host, error) {
+	for range maxTries {
+		before, credentials, err := s.Show(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		now := s.Now()
+		h := before.Clone()
+		w := Write{Before: before, Host: h}
+		what, err := edit(h, credentials, &w)
+		if err != nil {
+			return nil, err
+		}
+		if what == "" {
+			return before, nil
+		}
+		if err := h.Validate(); err != nil {
+			return nil, err
+		}
+		h.Generation++
+		h.ChangedAt, h.ChangedBy = now, byAdmin
+		w.Event = Event{Time: now, Generation: h.Generation, Outcome: "changed", Door: byAdmin, What: what,
+			Before: before.Current(), After: h.Current()}
+		err = s.save(ctx, w)
+		if errors.Is(err, ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return nil, s.adminError("change "+name.String(), err)
+		}
+		s.publish(ctx, h)
+		return h, nil
+	}
+	return nil, unavailable("change "+name.String(), ErrConflict)
+}
+
+// Set changes a host's settings.
+func (s *Service) Set(ctx context.Context, name dnsname.Name, settings Settings) (*Host, error) {
+	return s.change(ctx, name, func(h *Host, credentials []*Credential, w *Write) (string, error) {
+		was := h.SeedOff
+		what := settings.apply(h)
+		if was && !h.SeedOff {
+			return "", refuse(Malformed, "the seed's proof cannot be turned on: it needs the plain secret, which is kept nowhere",
+				fmt.Sprintf("run: godwit host rotate %s --seed=on", name))
+		}
+		if !was && h.SeedOff {
+			for _, c := range credentials {
+				if c.Sealed != nil {
+					d := *c
+					d.Sealed = nil
+					if d.Kind == KindToken {
+						d.Fingerprint = nil
+					}
+					w.Credentials = append(w.Credentials, &d)
+				}
+			}
+		}
+		if len(what) == 0 {
+			return "", nil
+		}
+		if err := s.placeChanged(ctx, w.Before, h); err != nil {
+			return "", err
+		}
+		return strings.Join(what, ", "), nil
+	})
+}
+
+// placeChanged is place for the names that a change adds.
+func (s *Service) placeChanged(ctx context.Context, before, h *Host) error {
+	if slices.Equal(before.Names(), h.Names()) {
+		return nil
+	}
+	return s.place(ctx, h)
+}
+
+// Rotate replaces all of a host's tokens and shared secrets by one new
+// credential. Credentials that serve other hosts too lose only this one. own
+// and seed are as in Add; seedOff nil leaves the switch.
+func (s *Service) Rotate(ctx context.Context, name dnsname.Name, own Secret, seedOff *bool) (Created, error) {
+	var out Created
+	h, err := s.change(ctx, name, func(h *Host, credentials []*Credential, w *Write) (string, error) {
+		if seedOff != nil {
+			h.SeedOff = *seedOff
+		}
+		c, token, err := s.newCredential(h, own, s.Now())
+		if err != nil {
+			return "", err
+		}
+		for _, old := range credentials {
+			if old.Kind == KindToken || old.Kind == KindSeed {
+				w.drop(h, old)
+			}
+		}
+		w.Credentials = append(w.Credentials, c)
+		h.Credentials = append(h.Credentials, c.ID)
+		out = Created{Credential: c, Token: token}
+		return "secret rotated", nil
+	})
+	out.Host = h
+	return out, err
+}
+
+// drop takes a credential from the host, and away altogether if it serves no other.
+func (w *Write) drop(h *Host, c *Credential) {
+	h.Credentials = slices.DeleteFunc(h.Credentials, func(id string) bool { return id == c.ID })
+	rest := slices.DeleteFunc(slices.Clone(c.Grants), func(g Grant) bool { return g.Host == h.Name })
+	if len(rest) == 0 {
+		w.Revoked = append(w.Revoked, c.ID)
+		return
+	}
+	d := *c
+	d.Grants = rest
+	w.Credentials = append(w.Credentials, &d)
+}
+
+// Remove empties DNS of a host and forgets it.
+func (s *Service) Remove(ctx context.Context, name dnsname.Name) error {
+	_, err := s.change(ctx, name, func(h *Host, credentials []*Credential, w *Write) (string, error) {
+		for _, c := range credentials {
+			w.drop(h, c)
+		}
+		h.A, h.AAAA, h.Prefix, h.Followers, h.TXT = nil, nil, netip.Prefix{}, nil, nil
+		h.Removed = true
+		return "removed", nil
+	})
+	return err
+}
+
+// TokenSpec says what a further token is good for. It may narrow the host's
+// policy, never widen it.
+type TokenSpec struct {
+	Label    string         // at most 64 octets
+	Types    []Type         // empty: A, AAAA and prefix
+	Networks []netip.Prefix // at most 32; empty: all
+	Rate     int            // accepted changes an hour; 0: the host's limit
+	Expires  time.Time      // zero: never
+	URLToken bool
+}
+
+func (t TokenSpec) validate(now time.Time) error {
+	switch {
+	case len(t.Label) > 64:
+		return refuse(Malformed, "the label is longer than 64 octets", "give a shorter one")
+	case len(t.Networks) > 32:
+		return refuse(Malformed, "more than 32 source networks", "name fewer, larger ones")
+	case t.Rate < 0:
+		return refuse(Malformed, "the rate is negative", "give the number of changes an hour, or 0")
+	case !t.Expires.IsZero() && !t.Expires.After(now):
+		return refuse(Malformed, "the token would have expired already", "give a time in the future")
+	}
+	return nil
+}
+
+// AddToken gives a host a further token. It is shown once and kept only as a hash.
+func (s *Service) AddToken(ctx context.Context, name dnsname.Name, spec TokenSpec) (Created, error) {
+	var out Created
+	h, err := s.change(ctx, name, func(h *Host, _ []*Credential, w *Write) (string, error) {
+		now := s.Now()
+		if err := spec.validate(now); err != nil {
+			return "", err
+		}
+		c, token := NewToken(h.Name, now)
+		c.Label, c.Networks, c.Rate, c.Expires = spec.Label, spec.Networks, spec.Rate, spec.Expires
+		c.Grants[0].Types, c.Grants[0].URLToken = spec.Types, spec.URLToken
+		w.Credentials = append(w.Credentials, c)
+		h.Credentials = append(h.Credentials, c.ID)
+		out = Created{Credential: c, Token: token}
+		return "token " + c.ID + " added", nil
+	})
+	out.Host = h
+	return out, err
+}
+
+func noSuchToken(id string, name dnsname.Name) *Refusal {
+	return &Refusal{Code: NotFound, Why: fmt.Sprintf("%s has no token %q", name, id), Fix: "godwit host token list shows them", Cause: ErrNoCredential}
+}
+
+// RotateToken replaces one token by a new one with the same limits. The old
+// one goes on working for overlap, which may be 0.
+func (s *Service) RotateToken(ctx context.Context, name dnsname.Name, id string, overlap time.Duration) (Created, error) {
+	var out Created
+	h, err := s.change(ctx, name, func(h *Host, credentials []*Credential, w *Write) (string, error) {
+		i := slices.IndexFunc(credentials, func(c *Credential) bool { return c.ID == id && (c.Kind == KindToken || c.Kind == KindSeed) })
+		if i < 0 {
+			return "", noSuchToken(id, name)
+		}
+		old, now := credentials[i], s.Now()
+		c, token := NewToken(h.Name, now)
+		c.Label, c.Networks, c.Rate, c.Expires, c.Grants = old.Label, old.Networks, old.Rate, old.Expires, slices.Clone(old.Grants)
+		if len(old.Grants) > 1 {
+			return "", refuse(Malformed, "this token serves several hosts", "add a new one and revoke this one")
+		}
+		if old.Sealed != nil {
+			if err := s.seal(h, c, token); err != nil {
+				return "", err
+			}
+		}
+		if end := now.Add(overlap); overlap > 0 && (old.Expires.IsZero() || old.Expires.After(end)) {
+			d := *old
+			d.Expires = end
+			w.Credentials = append(w.Credentials, &d)
+		} else if overlap <= 0 {
+			w.drop(h, old)
+		}
+		w.Credentials = append(w.Credentials, c)
+		h.Credentials = append(h.Credentials, c.ID)
+		out = Created{Credential: c, Token: token}
+		return "token " + id + " rotated to " + c.ID, nil
+	})
+	out.Host = h
+	return out, err
+}
+
+// RevokeToken ends one credential of a host at once.
+func (s *Service) RevokeToken(ctx context.Context, name dnsname.Name, id string) error {
+	_, err := s.change(ctx, name, func(h *Host, credentials []*Credential, w *Write) (string, error) {
+		for _, c := range credentials {
+			if c.ID == id {
+				w.drop(h, c)
+				return "credential " + id + " revoked", nil
+			}
+		}
+		return "", noSuchToken(id, name)
+	})
+	return err
+}

@@ -1,0 +1,250 @@
+package ddns
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// decision is what an update comes to, on one state of its host.
+type decision struct {
+	next    *Host    // nil: unchanged
+	event   Event    // of next
+	touch   Touch    // of an unchanged one; may be empty
+	refusal *Refusal // nil unless refused
+}
+
+// decide says what an authorized update does to a host. Pure: the same inputs
+// give the same decision.
+func decide(h *Host, c *Credential, u Update, limit Rate, now time.Time) decision {
+	if h.Suspended || c.State == CredentialStop {
+		return decision{refusal: refuse(Suspended, "an operator stopped this host or credential", "ask the operator of this server")}
+	}
+	if r := judge(h, u.Preconditions); r != nil {
+		return decision{refusal: r}
+	}
+	changes := u.Changes
+	if len(changes) == 0 {
+		changes = []Change{{Type: familyOf(u.Source.Addr), Op: Replace, Addrs: []netip.Addr{u.Source.Addr}}}
+	}
+	next := h.Clone()
+	for _, ch := range changes {
+		if r := next.apply(ch, c, u.Source, now); r != nil {
+			return decision{refusal: r}
+		}
+	}
+	if sameRecords(h, next) {
+		d := decision{}
+		if now.Sub(h.lastSign()) >= SeenEvery {
+			d.touch.Seen = now
+		}
+		return d
+	}
+	if c.Rate > 0 && (limit.PerHour == 0 || float64(c.Rate) < limit.PerHour) {
+		limit.PerHour = float64(c.Rate)
+	}
+	busy, wait := limit.take(h.Busy, now)
+	if wait > 0 {
+		r := refuse(RateLimited, fmt.Sprintf("%s changed too often", h.Name), fmt.Sprintf("try again in %s", wait.Round(time.Second)))
+		r.RetryAfter = wait
+		return decision{refusal: r}
+	}
+	next.Busy = busy
+	next.Generation++
+	next.ChangedAt, next.ChangedBy, next.Seen = now, c.ID, now
+	return decision{next: next, event: Event{
+		Time: now, Generation: next.Generation, Outcome: "changed", Door: u.Door, Credential: c.ID,
+		Source: u.Source.Addr, Proven: u.Source.Proven, Before: h.Current(), After: next.Current(),
+	}}
+}
+
+func familyOf(a netip.Addr) Type {
+	if a.Is4() {
+		return TypeA
+	}
+	return TypeAAAA
+}
+
+// apply makes one change, or says why not.
+func (h *Host) apply(ch Change, c *Credential, src Source, now time.Time) *Refusal {
+	switch ch.Type {
+	case TypeA:
+		return h.applyAddrs(&h.A, ch, src)
+	case TypeAAAA:
+		return h.applyAddrs(&h.AAAA, ch, src)
+	case TypePrefix:
+		return h.applyPrefix(ch, src)
+	case TypeTXT:
+		return h.applyTXT(ch, c, now)
+	}
+	return refuse(Malformed, fmt.Sprintf("type %s cannot be updated", ch.Type), "update A, AAAA or TXT")
+}
+
+func (h *Host) applyAddrs(set *[]netip.Addr, ch Change, src Source) *Refusal {
+	if ch.Op != Clear && len(ch.Addrs) == 0 {
+		return refuse(Malformed, "no address is given", "name at least one; removing takes an explicit word")
+	}
+	for _, a := range ch.Addrs {
+		if !a.IsValid() || a.Is4In6() || a.Zone() != "" {
+			return refuse(Malformed, fmt.Sprintf("address %s is not plain", a), "give it without zone, IPv4 in its own form")
+		}
+		if familyOf(a) != ch.Type {
+			return refuse(WrongFamily, fmt.Sprintf("%s is not an %s address", a, ch.Type), "give IPv4 for A, IPv6 for AAAA")
+		}
+		if ch.Op == Remove {
+			continue
+		}
+		// Fail closed: a source that the transport does not prove matches nothing.
+		if !h.Free && (!src.Proven || a != src.Addr) {
+			return refuse(NotSource, "the address is not the one that this request came from",
+				"send the update from that address, or let the operator run: godwit host set "+h.Name.String()+" --source free")
+		}
+		if !h.Addresses.Allows(a) {
+			return refuse(AddressNotAllowed, fmt.Sprintf("this host's address policy (%s) does not admit it", h.Addresses),
+				"to allow it run: godwit host set "+h.Name.String()+" --addresses any")
+		}
+	}
+	switch ch.Op {
+	case Replace:
+		*set = sortAddrs(slices.Clone(ch.Addrs))
+	case Add:
+		*set = sortAddrs(append(*set, ch.Addrs...))
+	case Remove:
+		*set = slices.DeleteFunc(*set, func(a netip.Addr) bool { return slices.Contains(ch.Addrs, a) })
+	case Clear:
+		*set = nil
+	default:
+		return refuse(Malformed, "unknown operation", "replace, add, remove or clear")
+	}
+	if len(*set) > MaxAddresses {
+		return refuse(TooMany, fmt.Sprintf("more than %d %s addresses", MaxAddresses, ch.Type), "name fewer")
+	}
+	return nil
+}
+
+func (h *Host) applyPrefix(ch Change, src Source) *Refusal {
+	switch ch.Op {
+	case Clear:
+		h.Prefix = netip.Prefix{}
+		return nil
+	case Replace:
+	default:
+		return refuse(Malformed, "a prefix can be replaced or cleared", "send the whole prefix")
+	}
+	p := ch.Prefix
+	switch {
+	case !p.IsValid() || !p.Addr().Is6() || p.Addr().Is4In6() || p.Bits() < 48 || p.Bits() > 64:
+		return refuse(Malformed, "the prefix is not an IPv6 prefix of 48 to 64 bits", "send the delegated prefix, such as 2001:db8:0:ff00::/56")
+	case p != p.Masked():
+		return refuse(Malformed, "the prefix has bits set beyond its length", "send it with zeros there")
+	case !h.Free && (!src.Proven || !p.Contains(src.Addr)):
+		return refuse(NotSource, "the prefix does not contain the address that this request came from",
+			"send the update over IPv6 from that prefix, or let the operator run: godwit host set "+h.Name.String()+" --source free")
+	case !h.Addresses.Allows(p.Addr().Next()):
+		return refuse(AddressNotAllowed, fmt.Sprintf("this host's address policy (%s) does not admit the prefix", h.Addresses),
+			"to allow it run: godwit host set "+h.Name.String()+" --addresses any")
+	}
+	h.Prefix = p
+	return nil
+}
+
+func (h *Host) applyTXT(ch Change, c *Credential, now time.Time) *Refusal {
+	for _, v := range ch.Texts {
+		if v == "" || len(v) > 255 {
+			return refuse(Malformed, "a TXT value has 1 to 255 octets", "send the challenge value alone")
+		}
+	}
+	has := func(t TXT) bool { return slices.Contains(ch.Texts, t.Value) }
+	switch ch.Op {
+	case Replace:
+		h.TXT = slices.DeleteFunc(h.TXT, func(t TXT) bool { return !has(t) })
+	case Add:
+	case Remove:
+		h.TXT = slices.DeleteFunc(h.TXT, has)
+		return nil
+	case Clear:
+		h.TXT = nil
+		return nil
+	default:
+		return refuse(Malformed, "unknown operation", "replace, add, remove or clear")
+	}
+	for _, v := range ch.Texts {
+		if !slices.ContainsFunc(h.TXT, func(t TXT) bool { return t.Value == v }) {
+			h.TXT = append(h.TXT, TXT{Value: v, Credential: c.ID, Time: now})
+		}
+	}
+	if len(h.TXT) > MaxTXT {
+		return refuse(TooMany, fmt.Sprintf("more than %d TXT values", MaxTXT), "remove the old ones first")
+	}
+	return nil
+}
+
+// sameRecords tells whether two states of a host have the same records.
+func sameRecords(a, b *Host) bool {
+	return slices.Equal(a.A, b.A) && slices.Equal(a.AAAA, b.AAAA) && a.Prefix == b.Prefix && slices.Equal(a.TXT, b.TXT)
+}
+
+// judge checks preconditions on a host's own records (RFC 2136 section 3.2).
+func judge(h *Host, conditions []Precondition) *Refusal {
+	for _, p := range conditions {
+		var addrs []netip.Addr
+		var texts []string
+		switch p.Type {
+		case TypeA:
+			addrs = h.A
+		case TypeAAAA:
+			addrs = h.AAAA
+		case TypeTXT:
+			for _, t := range h.TXT {
+				texts = append(texts, t.Value)
+			}
+		}
+		exists := len(addrs)+len(texts) > 0
+		inUse := len(h.A)+len(h.AAAA) > 0
+		ok := false
+		switch p.Kind {
+		case RRsetExists:
+			ok = exists
+		case RRsetAbsent:
+			ok = !exists
+		case NameInUse:
+			ok = inUse
+		case NameNotInUse:
+			ok = !inUse
+		case RRsetEquals:
+			wantTexts := slices.Clone(p.Texts)
+			slices.Sort(wantTexts)
+			slices.Sort(texts)
+			ok = slices.Equal(addrs, sortAddrs(slices.Clone(p.Addrs))) && slices.Equal(texts, slices.Compact(wantTexts))
+		}
+		if !ok {
+			r := refuse(ConditionFailed, "a condition that the request made does not hold", "look at the present records and decide again")
+			r.Failed = p.Kind
+			return r
+		}
+	}
+	return nil
+}
+
+// expire says what a host is once what ended by now is taken away; nil if
+// nothing did. Pure.
+func expire(h *Host, now time.Time) (*Host, Event) {
+	if due := h.NextDue(); due.IsZero() || now.Before(due) {
+		return nil, Event{}
+	}
+	next := h.Clone()
+	e := Event{Time: now, Outcome: "changed", Door: "clock", Before: h.Current()}
+	next.TXT = slices.DeleteFunc(next.TXT, func(t TXT) bool { return !now.Before(t.Time.Add(txtLife)) })
+	if len(next.TXT) != len(h.TXT) {
+		e.What = "challenge values expired"
+	}
+	if h.Lease > 0 && len(h.A)+len(h.AAAA) > 0 && !now.Before(h.lastSign().Add(h.Lease)) {
+		next.A, next.AAAA, next.Prefix = nil, nil, netip.Prefix{}
+		e.What = fmt.Sprintf("no sign of life for %s: addresses withdrawn", h.Lease)
+	}
+	next.Generation++
+	next.ChangedAt, next.ChangedBy = now, "clock"
+	e.Generation, e.After = next.Generation, next.Current()
+	return next, e
+}
