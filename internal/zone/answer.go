@@ -1,0 +1,267 @@
+package zone
+
+import (
+	"encoding/binary"
+
+	"codeberg.org/miekg/dns"
+)
+
+const (
+	// maxChain bounds the CNAME and DNAME records that one answer follows.
+	maxChain = 16
+	// maxLooks bounds how often a reader looks again because names came or went
+	// meanwhile: it must not wait for a writer that never rests.
+	maxLooks = 4
+)
+
+// Answer answers the question that w was started with, class IN, whose name
+// must be at or below the apex. It sets rcode and AA. The question types that
+// ask for something else than an answer (AXFR, IXFR) are the caller's.
+func (z *Zone) Answer(w *Writer, qtype uint16) {
+	// The serial before the data: a SOA never claims what is not there yet.
+	serial := z.serial.Load()
+	w.aa = true
+	name := w.qname
+	var owners [maxChain][]byte // of the CNAME records so far
+	for hop := range maxChain {
+		rel := z.relative(name)
+		chain := w.counts[answerSection]
+		h := readHost(z.hosts.find(rel))
+		// A host with addresses is never at or below a cut and has no CNAME, so
+		// the ordinary question ends here.
+		if qtype == dns.TypeA && len(h.a) > 0 || qtype == dns.TypeAAAA && len(h.aaaa) > 0 {
+			w.addresses(name, &h, qtype)
+			return
+		}
+		if z.cuts > 0 {
+			if cut, s := z.boundary(rel); s != nil {
+				cutName := name[len(rel)-len(cut):]
+				switch {
+				case s.rrtype == dns.TypeDNAME:
+					if name = w.redirect(name, cutName, s); name == nil {
+						return
+					}
+					owners[hop] = nil
+					if !z.holds(name) {
+						return
+					}
+					continue
+				case qtype == dns.TypeDS && len(cut) == len(rel):
+					// DS belongs to the parent's side of the cut (RFC 4035
+					// section 3.1.4.1).
+					z.negative(w, serial, dns.RcodeSuccess)
+					return
+				}
+				w.aa = hop > 0 // the CNAME before it is authoritative data
+				z.referral(w, cutName, s)
+				return
+			}
+		}
+		m := z.match(rel)
+		if !m.exists() {
+			z.negative(w, serial, dns.RcodeNameError)
+			return
+		}
+		if alias := m.node.set(dns.TypeCNAME); alias != nil && qtype != dns.TypeCNAME && qtype != dns.TypeANY {
+			w.set(name, alias)
+			owners[hop] = name
+			name = alias.rdata[0]
+			if !z.holds(name) || contains(owners[:hop+1], name) {
+				return
+			}
+			continue
+		}
+		switch {
+		case qtype == dns.TypeANY:
+			z.any(w, serial, name, &m)
+		case qtype == dns.TypeSOA && len(rel) == 0:
+			z.writeSOA(w, serial, z.soa.ttl)
+		default:
+			w.both(name, &m, qtype)
+		}
+		if w.counts[answerSection] == chain && !w.full {
+			z.negative(w, serial, dns.RcodeSuccess)
+		}
+		return
+	}
+}
+
+func contains(names [][]byte, name []byte) bool {
+	for _, n := range names {
+		if string(n) == string(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// holds tells whether a lower-case name in wire form is at or below the apex.
+func (z *Zone) holds(name []byte) bool {
+	for len(name) > len(z.suffix) {
+		name = parent(name)
+	}
+	return string(name) == string(z.suffix)
+}
+
+// match is what stands at a name, or at the wildcard that stands for it.
+type match struct {
+	node *node
+	host host
+}
+
+func (m *match) exists() bool { return m.node != nil || m.host.exists() }
+
+func (z *Zone) at(rel []byte) match {
+	return match{z.static[string(rel)], readHost(z.hosts.find(rel))}
+}
+
+// match finds the name rel or, if it does not exist, the wildcard at its
+// closest encloser (RFC 4592 section 3.3.1).
+func (z *Zone) match(rel []byte) (m match) {
+	for range maxLooks {
+		version := z.version.Load()
+		if m = z.at(rel); m.exists() {
+			return m
+		}
+		m = z.wildcard(rel)
+		if z.version.Load() == version {
+			break
+		}
+	}
+	return m
+}
+
+func (z *Zone) wildcard(rel []byte) match {
+	for len(rel) > 0 {
+		rel = parent(rel)
+		if len(rel) > 0 {
+			if encloser := z.at(rel); !encloser.exists() {
+				continue
+			}
+		}
+		var buf [maxNameLen]byte
+		source := append(buf[:0], 1, '*')
+		return z.at(append(source, rel...))
+	}
+	return match{}
+}
+
+// boundary returns the topmost delegation at or above rel, or DNAME above it.
+func (z *Zone) boundary(rel []byte) (at []byte, found *rrset) {
+	for name := rel; ; name = parent(name) {
+		n := z.static[string(name)]
+		if s := n.set(dns.TypeDNAME); s != nil && len(name) < len(rel) {
+			at, found = name, s
+		}
+		if len(name) == 0 {
+			return at, found
+		}
+		if s := n.set(dns.TypeNS); s != nil {
+			at, found = name, s
+		}
+	}
+}
+
+// redirect answers name, which is below the DNAME record of owner, with that
+// record and the CNAME that it means (RFC 6672 section 3.1), and returns where
+// that leads; nil if it leads to a name that is too long.
+func (w *Writer) redirect(name, owner []byte, dname *rrset) []byte {
+	w.set(owner, dname)
+	target := dname.rdata[0]
+	prefix := name[:len(name)-len(owner)]
+	if len(prefix)+len(target) > maxNameLen {
+		w.rcode = dns.RcodeYXDomain
+		return nil
+	}
+	to := make([]byte, 0, len(prefix)+len(target))
+	to = append(append(to, prefix...), target...)
+	w.record(name, dns.TypeCNAME, dname.ttl, to)
+	return to
+}
+
+// addresses writes a host's addresses of one family.
+func (w *Writer) addresses(owner []byte, h *host, rrtype uint16) {
+	all, size := h.a, 4
+	if rrtype == dns.TypeAAAA {
+		all, size = h.aaaa, 16
+	}
+	for ; len(all) > 0; all = all[size:] {
+		w.record(owner, rrtype, h.ttl, all[:size])
+	}
+}
+
+// both writes what m has of a type, static and dynamic.
+func (w *Writer) both(owner []byte, m *match, rrtype uint16) {
+	static := m.node.set(rrtype)
+	switch {
+	case rrtype == dns.TypeA || rrtype == dns.TypeAAAA:
+		w.addresses(owner, &m.host, rrtype)
+	case rrtype == dns.TypeTXT && len(m.host.txt) > 0:
+		ttl := m.host.ttl
+		if static != nil {
+			// One RRset, one TTL (RFC 2181 section 5.2): the shorter one.
+			ttl = min(ttl, static.ttl)
+			for _, rdata := range static.rdata {
+				w.record(owner, rrtype, ttl, rdata)
+			}
+		}
+		for txt := m.host.txt; len(txt) > 0; {
+			n := 2 + int(binary.BigEndian.Uint16(txt))
+			w.record(owner, rrtype, ttl, txt[2:n])
+			txt = txt[n:]
+		}
+		return
+	}
+	if static != nil {
+		w.set(owner, static)
+	}
+}
+
+// any answers type ANY with one RRset (RFC 8482 section 4.1).
+func (z *Zone) any(w *Writer, serial uint32, name []byte, m *match) {
+	switch {
+	case len(m.host.a) > 0:
+		w.addresses(name, &m.host, dns.TypeA)
+	case len(m.host.aaaa) > 0:
+		w.addresses(name, &m.host, dns.TypeAAAA)
+	case len(name) == len(z.suffix):
+		z.writeSOA(w, serial, z.soa.ttl)
+	case m.node != nil && len(m.node.sets) > 0:
+		w.both(name, m, m.node.sets[0].rrtype)
+	default:
+		w.both(name, m, dns.TypeTXT)
+	}
+}
+
+// referral points to the name servers of a child zone, with the addresses that
+// this zone has for them: without AA (RFC 1034 section 4.3.2 step 3b). Glue that
+// does not fit sets TC (RFC 9471).
+func (z *Zone) referral(w *Writer, cut []byte, ns *rrset) {
+	w.section = authoritySection
+	w.set(cut, ns)
+	w.section = additionalSection
+	for _, target := range ns.rdata {
+		if z.holds(target) {
+			m := z.at(z.relative(target))
+			w.both(target, &m, dns.TypeA)
+			w.both(target, &m, dns.TypeAAAA)
+		}
+	}
+}
+
+// negative says that there is nothing, and for how long (RFC 2308 section 3).
+func (z *Zone) negative(w *Writer, serial uint32, rcode uint8) {
+	w.rcode = rcode
+	w.section = authoritySection
+	z.writeSOA(w, serial, min(z.soa.ttl, z.soa.minimum))
+}
+
+func (z *Zone) writeSOA(w *Writer, serial, ttl uint32) {
+	data := w.open(z.suffix, dns.TypeSOA, ttl)
+	w.name(z.soa.mname)
+	w.name(z.soa.rname)
+	for _, v := range [...]uint32{serial, z.soa.refresh, z.soa.retry, z.soa.expire, z.soa.minimum} {
+		w.msg = binary.BigEndian.AppendUint32(w.msg, v)
+	}
+	w.close(data)
+}

@@ -1,0 +1,270 @@
+package zone
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"codeberg.org/miekg/dns"
+
+	"godwit/internal/dnsname"
+)
+
+const (
+	// maxValues is how many addresses of a family, or texts, a host may have.
+	// The doors allow far fewer; this is what the encoding holds.
+	maxValues = 255
+	// maxText is the length of one text in octets. All of them together must
+	// fit into a response by TCP.
+	maxText     = 4096
+	maxAllTexts = 32768
+	maxTTL      = 1<<31 - 1 // RFC 2181 section 8
+)
+
+// A host is one dynamic name as it is stored: what it shows, or only that there
+// are hosts below it, or only the generation at which it was emptied.
+type host struct {
+	generation uint64
+	children   uint64 // hosts below this name that are in DNS
+	ttl        uint32
+	a, aaaa    []byte // 4 and 16 octets each
+	txt        []byte // a length of 2 octets before each record's data
+}
+
+// The first octet of a stored host says which parts follow. They come in this
+// order: generation, children, TTL (each as uvarint), then the values, each
+// kind after its number of octets (uvarint).
+const (
+	hasChildren = 1 << iota
+	hasA
+	hasAAAA
+	hasTXT
+)
+
+func (h *host) hasData() bool { return len(h.a) > 0 || len(h.aaaa) > 0 || len(h.txt) > 0 }
+
+// exists tells whether the name is in DNS; an empty non-terminal is.
+func (h *host) exists() bool { return h.children > 0 || h.hasData() }
+
+func readHost(value []byte) (h host) {
+	if value == nil {
+		return h
+	}
+	flags := value[0]
+	h.generation, value = uvarint(value[1:])
+	if flags&hasChildren != 0 {
+		h.children, value = uvarint(value)
+	}
+	if flags&(hasA|hasAAAA|hasTXT) == 0 {
+		return h
+	}
+	ttl, value := uvarint(value)
+	h.ttl = uint32(ttl)
+	if flags&hasA != 0 {
+		h.a, value = part(value)
+	}
+	if flags&hasAAAA != 0 {
+		h.aaaa, value = part(value)
+	}
+	if flags&hasTXT != 0 {
+		h.txt, _ = part(value)
+	}
+	return h
+}
+
+func uvarint(b []byte) (uint64, []byte) {
+	if b[0] < 0x80 {
+		return uint64(b[0]), b[1:]
+	}
+	v, n := binary.Uvarint(b)
+	return v, b[n:]
+}
+
+func part(b []byte) (value, rest []byte) {
+	n, b := uvarint(b)
+	return b[:n:n], b[n:]
+}
+
+// store is the form that readHost reads; nil if there is nothing to remember.
+func (h *host) store() []byte {
+	if !h.exists() && h.generation == 0 {
+		return nil
+	}
+	b := make([]byte, 1, 24+len(h.a)+len(h.aaaa)+len(h.txt))
+	b = binary.AppendUvarint(b, h.generation)
+	if h.children > 0 {
+		b[0] |= hasChildren
+		b = binary.AppendUvarint(b, h.children)
+	}
+	if !h.hasData() {
+		return b
+	}
+	b = binary.AppendUvarint(b, uint64(h.ttl))
+	for _, p := range []struct {
+		flag  byte
+		value []byte
+	}{{hasA, h.a}, {hasAAAA, h.aaaa}, {hasTXT, h.txt}} {
+		if len(p.value) > 0 {
+			b[0] |= p.flag
+			b = binary.AppendUvarint(b, uint64(len(p.value)))
+			b = append(b, p.value...)
+		}
+	}
+	return b
+}
+
+// Set makes the zone show what the host's state of this generation is: TTL in
+// seconds, its addresses and its texts (one TXT record each, cut into strings
+// of 255 octets). It sets the whole state: what is not given is gone, and with
+// nothing given the name is gone from DNS. Duplicates are dropped.
+//
+// A state older than the one last set is ignored, so states may arrive in any
+// order and more than once. To that end an emptied name keeps its generation
+// until [Zone.Forget].
+//
+// An error says that the host cannot be shown ([Zone.CheckHost], or values out
+// of bounds); nothing has changed then.
+func (z *Zone) Set(owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt []string, generation uint64) error {
+	if err := z.CheckHost(owner); err != nil {
+		return err
+	}
+	if ttl > maxTTL {
+		return fmt.Errorf("%s: a TTL of %d seconds is too long; give at most %d", owner, ttl, maxTTL)
+	}
+	next := host{generation: generation, ttl: ttl}
+	var err error
+	if next.a, err = addresses(owner, a, false); err != nil {
+		return err
+	}
+	if next.aaaa, err = addresses(owner, aaaa, true); err != nil {
+		return err
+	}
+	rel := z.relative([]byte(owner.Wire()))
+	if next.txt, err = texts(owner, txt, z.static[string(rel)].set(dns.TypeTXT)); err != nil {
+		return err
+	}
+	old := readHost(z.hosts.find(rel))
+	if generation < old.generation {
+		return nil
+	}
+	next.children = old.children
+	switch was, is := old.hasData(), next.hasData(); {
+	case is && !was:
+		// The host first, then the names above it: whoever asks in between gets
+		// the answer of before or of after, for each name.
+		z.version.Add(1)
+		z.hosts.put(rel, next.store())
+		z.countAbove(rel, 1)
+		z.present.Add(1)
+	case was && !is:
+		z.countAbove(rel, ^uint64(0))
+		z.version.Add(1)
+		z.hosts.put(rel, next.store())
+		z.present.Add(-1)
+	default:
+		z.hosts.put(rel, next.store())
+	}
+	return nil
+}
+
+// countAbove adds delta to the count of hosts below of each name between rel
+// and the apex.
+func (z *Zone) countAbove(rel []byte, delta uint64) {
+	if len(rel) == 0 {
+		return
+	}
+	for rel = parent(rel); len(rel) > 0; rel = parent(rel) {
+		h := readHost(z.hosts.find(rel))
+		h.children += delta
+		// Before each store, not once: a reader that sees this count must not
+		// believe that nothing changed since it missed the host.
+		z.version.Add(1)
+		z.hosts.put(rel, h.store())
+	}
+}
+
+// Forget drops what is remembered of an emptied host, once no older state of it
+// can arrive any more. A host that is in DNS stays.
+func (z *Zone) Forget(owner dnsname.Name) {
+	if !owner.Under(z.apex) {
+		return
+	}
+	rel := z.relative([]byte(owner.Wire()))
+	h := readHost(z.hosts.find(rel))
+	if h.generation == 0 || h.hasData() {
+		return
+	}
+	h.generation = 0
+	z.hosts.put(rel, h.store())
+}
+
+// Reserve makes room for so many hosts in all, before they are set one by one
+// at start: it saves the work of growing, a second or so per million.
+func (z *Zone) Reserve(hosts int) { z.hosts.reserve(hosts) }
+
+func addresses(owner dnsname.Name, addrs []netip.Addr, v6 bool) ([]byte, error) {
+	if len(addrs) > maxValues {
+		return nil, fmt.Errorf("%s: %d addresses of one family; give at most %d", owner, len(addrs), maxValues)
+	}
+	var out []byte
+next:
+	for i, addr := range addrs {
+		octets, ok := addressBytes(addr, v6)
+		if !ok {
+			return nil, fmt.Errorf("%s: %s is not an address for this record type", owner, addr)
+		}
+		for _, before := range addrs[:i] {
+			if before.Unmap() == addr.Unmap() {
+				continue next
+			}
+		}
+		out = append(out, octets...)
+	}
+	return out, nil
+}
+
+func texts(owner dnsname.Name, values []string, static *rrset) ([]byte, error) {
+	if len(values) > maxValues {
+		return nil, fmt.Errorf("%s: %d texts; give at most %d", owner, len(values), maxValues)
+	}
+	var out []byte
+next:
+	for i, text := range values {
+		if len(text) > maxText {
+			return nil, fmt.Errorf("%s: a text of %d octets; give at most %d", owner, len(text), maxText)
+		}
+		for _, before := range values[:i] {
+			if before == text {
+				continue next
+			}
+		}
+		rdata := textData(text)
+		if static != nil {
+			for _, have := range static.rdata {
+				if string(have) == string(rdata) {
+					continue next
+				}
+			}
+		}
+		out = binary.BigEndian.AppendUint16(out, uint16(len(rdata)))
+		out = append(out, rdata...)
+	}
+	if len(out) > maxAllTexts {
+		return nil, fmt.Errorf("%s: texts of %d octets in all; give at most %d", owner, len(out), maxAllTexts)
+	}
+	return out, nil
+}
+
+// textData is the data of a TXT record: strings of at most 255 octets (RFC 1035
+// section 3.3.14), one of them even if text is empty.
+func textData(text string) []byte {
+	out := make([]byte, 0, len(text)+2+len(text)/255)
+	for {
+		n := min(len(text), 255)
+		out = append(out, byte(n))
+		out = append(out, text[:n]...)
+		if text = text[n:]; text == "" {
+			return out
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package zone
+
+import (
+	"fmt"
+
+	"codeberg.org/miekg/dns"
+)
+
+// Zones are the zones that one server answers for; a zone may lie inside of
+// another one. Zones do not change: to add one, make new Zones. The nil *Zones
+// holds none.
+type Zones struct {
+	byApex map[string]*Zone
+}
+
+// NewZones makes Zones. Two of them with one apex is an error.
+func NewZones(zones ...*Zone) (*Zones, error) {
+	s := &Zones{byApex: make(map[string]*Zone, len(zones))}
+	for _, z := range zones {
+		if s.byApex[z.apex.Wire()] != nil {
+			return nil, fmt.Errorf("zone %s is there twice; name it once", z.apex)
+		}
+		s.byApex[z.apex.Wire()] = z
+	}
+	return s, nil
+}
+
+// Find returns the zone that answers a question, nil if none does: the one with
+// the longest apex that qname (lower case, wire form) is under. A question for
+// DS at a zone's own apex is for the parent, if that is here and delegates to
+// it (RFC 4035 section 3.1.4.1). Find allocates nothing.
+func (s *Zones) Find(qname []byte, qtype uint16) *Zone {
+	if s == nil {
+		return nil
+	}
+	z := s.longest(qname)
+	if qtype == dns.TypeDS && z != nil && len(qname) == len(z.suffix) && qname[0] != 0 {
+		if above := s.longest(parent(qname)); above != nil && above.delegates(qname) {
+			return above
+		}
+	}
+	return z
+}
+
+func (s *Zones) longest(name []byte) *Zone {
+	for {
+		if z := s.byApex[string(name)]; z != nil {
+			return z
+		}
+		if name[0] == 0 {
+			return nil
+		}
+		name = parent(name)
+	}
+}
+
+func (z *Zone) delegates(name []byte) bool {
+	_, s := z.boundary(z.relative(name))
+	return s != nil && s.rrtype == dns.TypeNS
+}
