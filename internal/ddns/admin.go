@@ -442,3 +442,16 @@ func (s *Service) RevokeToken(ctx context.Context, name dnsname.Name, id string)
 	})
 	return err
 }
+
+// Rehome moves a host to the zone that now has the longest matching apex, after
+// the configuration gained or lost one.
+func (s *Service) Rehome(ctx context.Context, name dnsname.Name) error {
+	_, err := s.change(ctx, name, func(h *Host, _ []*Credential, _ *Write) (string, error) {
+		was := h.Zone
+		if err := s.place(ctx, h); err != nil || h.Zone == was {
+			return "", err
+		}
+		return fmt.Sprintf("moved from zone %s to %s", was, h.Zone), nil
+	})
+	return err
+}

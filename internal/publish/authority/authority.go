@@ -1,0 +1,246 @@
+// Package authority publishes hosts in zones of our own: it keeps the zones in
+// memory and follows the commits of the store, so that what is acknowledged is
+// what the next question is answered with. Nothing has to be noted or repaired.
+//
+// Zones are configuration. A host belongs to the zone with the longest matching
+// apex; hosts of a zone that is configured no longer are kept in the store and
+// not answered ([Authority.Follow] counts them).
+package authority
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"slices"
+
+	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
+	"godwit/internal/zone"
+)
+
+// Feed is the ordered stream of a store's commits.
+type Feed interface {
+	// Follow calls load for every host, one at a time; the Host is good during
+	// the call only. From the same instant on it calls apply for each commit, in
+	// order, before the commit is acknowledged. It returns after the last load.
+	Follow(load func(*ddns.Host) error, apply func(ddns.Commit)) error
+	// Zone returns a zone's SOA serial. It moves the serial forward, durably, if
+	// the fingerprint of the zone's static content is not the one it was last
+	// called with.
+	Zone(ctx context.Context, apex dnsname.Name, fingerprint []byte) (ddns.Serial, error)
+}
+
+// ZoneConfig is one zone to serve.
+type ZoneConfig struct {
+	Apex        dnsname.Name
+	NameServers []zone.NameServer // at least one, here or in File
+	// File has the static records, nil for none; FileName is for messages.
+	File     io.Reader
+	FileName string
+}
+
+// Authority keeps the zones. It is a [ddns.Zones], and it feeds the DNS server.
+type Authority struct {
+	zones  *zone.Zones
+	list   []*zone.Zone
+	prints map[dnsname.Name][]byte // fingerprints of static content
+	log    *slog.Logger
+}
+
+// New makes the zones of a configuration, still without hosts. An error names
+// the file and line of what is wrong.
+func New(configs []ZoneConfig, log *slog.Logger) (*Authority, error) {
+	a := &Authority{prints: make(map[dnsname.Name][]byte), log: log}
+	for _, c := range configs {
+		print := sha256.New()
+		for _, ns := range c.NameServers {
+			fmt.Fprintln(print, ns.Name, ns.Addresses)
+		}
+		var records *zone.Records
+		if c.File != nil {
+			var err error
+			if records, err = zone.Parse(io.TeeReader(c.File, print), c.FileName, c.Apex); err != nil {
+				return nil, err
+			}
+		}
+		z, err := zone.New(zone.Config{Apex: c.Apex, NameServers: c.NameServers, Records: records})
+		if err != nil {
+			return nil, err
+		}
+		a.list = append(a.list, z)
+		a.prints[c.Apex] = print.Sum(nil)
+	}
+	slices.SortFunc(a.list, func(x, y *zone.Zone) int { return compareNames(x.Apex(), y.Apex()) })
+	var err error
+	a.zones, err = zone.NewZones(a.list...)
+	return a, err
+}
+
+func compareNames(x, y dnsname.Name) int {
+	if x.String() < y.String() {
+		return -1
+	}
+	if x == y {
+		return 0
+	}
+	return 1
+}
+
+// Zones are the zones for the DNS server to ask.
+func (a *Authority) Zones() *zone.Zones { return a.zones }
+
+// List is the zones in the order of their names.
+func (a *Authority) List() []*zone.Zone { return a.list }
+
+// zone is the zone that a name belongs to, or nil.
+func (a *Authority) zone(name dnsname.Name) *zone.Zone {
+	return a.zones.Find([]byte(name.Wire()), 0)
+}
+
+// Zone implements [ddns.Zones].
+func (a *Authority) Zone(name dnsname.Name) (dnsname.Name, bool) {
+	if z := a.zone(name); z != nil {
+		return z.Apex(), true
+	}
+	return dnsname.Name{}, false
+}
+
+// Clash implements [ddns.Zones].
+func (a *Authority) Clash(name dnsname.Name) error {
+	if z := a.zone(name); z != nil {
+		return z.CheckHost(name)
+	}
+	return fmt.Errorf("%s is in no zone of this server", name)
+}
+
+// Loaded is what Follow found in the store.
+type Loaded struct {
+	Hosts int
+	// Homeless counts hosts by the zone that they were made in and that is not
+	// configured any more. They are kept and not answered.
+	Homeless map[dnsname.Name]int
+	// Moved are hosts that another configured zone now has a longer match for.
+	// They are answered there; see [ddns.Service.Rehome].
+	Moved []dnsname.Name
+}
+
+// Follow loads every host of the feed and follows it from then on, for ever.
+// Call it once, before the first question is answered. An error that is a
+// *[zone.ClashError] says that a static record stands where a host is.
+func (a *Authority) Follow(ctx context.Context, feed Feed) (Loaded, error) {
+	out := Loaded{Homeless: make(map[dnsname.Name]int)}
+	for _, z := range a.list {
+		serial, err := feed.Zone(ctx, z.Apex(), a.prints[z.Apex()])
+		if err != nil {
+			return out, fmt.Errorf("serial of zone %s: %w", z.Apex(), err)
+		}
+		z.SetSerial(zone.Serial(serial))
+	}
+	var clashes []error
+	var room []ddns.RRset
+	load := func(h *ddns.Host) error {
+		out.Hosts++
+		z := a.zone(h.Name)
+		if z == nil {
+			out.Homeless[h.Zone]++
+			return nil
+		}
+		if z.Apex() != h.Zone {
+			out.Moved = append(out.Moved, h.Name)
+		}
+		room = h.AppendRRsets(room[:0])
+		if len(room) == 0 && len(h.Followers) == 0 {
+			return z.CheckHost(h.Name)
+		}
+		return a.show(room, h.Generation)
+	}
+	err := feed.Follow(func(h *ddns.Host) error {
+		err := load(h)
+		var clash *zone.ClashError
+		if errors.As(err, &clash) && len(clashes) < 10 {
+			clashes = append(clashes, err) // show several at once
+			return nil
+		}
+		return err
+	}, a.apply)
+	if err == nil {
+		err = errors.Join(clashes...)
+	}
+	return out, err
+}
+
+// apply shows one commit: data first, then the serials that stand for it.
+func (a *Authority) apply(c ddns.Commit) {
+	var room [8]ddns.RRset
+	for _, change := range c.Changes {
+		after := change.After.AppendRRsets(room[:0])
+		if err := a.show(after, change.After.Generation); err != nil {
+			// Admission checks what show checks, so this is a fault of ours; the
+			// rest of the commit must be shown all the same.
+			a.log.Error("a host cannot be shown", "host", change.After.Name.String(), "err", err)
+		}
+		if change.Before != nil {
+			a.hide(change, after)
+		}
+	}
+	for apex, serial := range c.Serials {
+		for _, z := range a.list {
+			if z.Apex() == apex {
+				z.SetSerial(zone.Serial(serial))
+			}
+		}
+	}
+}
+
+// show sets each owner name's records. RRsets of one owner stand together.
+func (a *Authority) show(sets []ddns.RRset, generation uint64) error {
+	for len(sets) > 0 {
+		owner := sets[0].Owner
+		var addrs, addrs6 []netip.Addr
+		var texts []string
+		ttl := sets[0].TTL
+		for len(sets) > 0 && sets[0].Owner == owner {
+			switch sets[0].Type {
+			case ddns.TypeA:
+				addrs = sets[0].Addrs
+			case ddns.TypeAAAA:
+				addrs6 = sets[0].Addrs
+			case ddns.TypeTXT:
+				texts = sets[0].Texts
+			}
+			sets = sets[1:]
+		}
+		z := a.zone(owner)
+		if z == nil {
+			continue // of a zone that is not configured
+		}
+		if err := z.Set(owner, ttl, addrs, addrs6, texts, generation); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hide takes away the names that a host showed before and does not show after.
+func (a *Authority) hide(change ddns.HostChange, after []ddns.RRset) {
+	for _, was := range change.Before.RRsets() {
+		if slices.ContainsFunc(after, func(is ddns.RRset) bool { return is.Owner == was.Owner }) {
+			continue
+		}
+		z := a.zone(was.Owner)
+		if z == nil {
+			continue
+		}
+		if err := z.Set(was.Owner, was.TTL, nil, nil, nil, change.After.Generation); err != nil {
+			a.log.Error("a name cannot be taken out of DNS", "owner", was.Owner.String(), "err", err)
+			continue
+		}
+		// The feed is in order: no older state can arrive any more, and another
+		// host, with a generation of its own, may get the name.
+		z.Forget(was.Owner)
+	}
+}
