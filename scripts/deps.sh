@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Installs what the tests run and this machine lacks, through apt; says what and
+# why. Does nothing, and asks for no rights, when everything is there.
+#
+# Tests that lack a program skip and name it. With CI=true that is a failure, and
+# so is a machine on which nothing can be installed.
+set -euo pipefail
+
+# command, Debian package, what needs it
+needs='
+gcc       gcc              go test -race links with it
+as        binutils         go test -race links with it
+git       git              the version of a build
+dig       bind9-dnsutils   tests ask the DNS server with it
+nsupdate  bind9-dnsutils   tests send UPDATE messages with it
+curl      curl             tests speak to the HTTP doors with it
+shasum    perl             the shell client of the seed hashes with it
+sqlite3   sqlite3          tests read the store with it, as an operator would
+mkfs.ext4 e2fsprogs        power-cut tests make a file system with it
+mkfs.xfs  xfsprogs         power-cut tests make a file system with it
+setpriv   util-linux       tests drop rights with it
+unshare   util-linux       tests get a network of their own with it
+losetup   mount            power-cut tests attach an image with it
+'
+
+PATH=$PATH:/usr/sbin:/sbin
+packages=() missing=()
+while read -r command package why; do
+	[ -n "$command" ] || continue
+	command -v "$command" >/dev/null && continue
+	missing+=("$(printf '  %-10s (package %s): %s' "$command" "$package" "$why")")
+	[[ " ${packages[*]-} " == *" $package "* ]] || packages+=("$package")
+done <<<"$needs"
+# gcc alone lacks the C library's headers, which the race detector needs.
+if [[ " ${packages[*]-} " == *" gcc "* ]]; then packages+=(libc6-dev); fi
+
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+echo "The tests run programs that are not here:"
+printf '%s\n' "${missing[@]}"
+
+give_up() {
+	echo "$1" >&2
+	[ -z "${CI-}" ] || exit 1
+	echo "Going on: tests that lack a program skip and say so." >&2
+	exit 0
+}
+
+if ! command -v apt-get >/dev/null; then
+	give_up "There is no apt-get here. Install these programs with your system's package manager, then try again."
+fi
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+	if ! command -v sudo >/dev/null; then
+		give_up "Installing needs root, and there is no sudo. As root: apt-get install ${packages[*]}"
+	fi
+	as_root=(sudo)
+	if [ ! -t 0 ]; then as_root+=(-n); fi # nobody is there to type a password
+fi
+
+echo "Installing: ${packages[*]}"
+install() {
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "${packages[@]}" >/dev/null
+}
+# A fresh machine has no package lists, one that is not fresh may have old ones.
+if ! install 2>/dev/null; then
+	"${as_root[@]}" apt-get update -qq || give_up "apt-get update did not work; is there a network?"
+	install || give_up "Could not install them. As root: apt-get install ${packages[*]}"
+fi
