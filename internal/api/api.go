@@ -1,0 +1,237 @@
+// Package api holds what godwit's own JSON API says on the wire: the types that
+// the server writes and its clients read, and the OpenAPI document that
+// describes every request and answer.
+//
+// Names have no trailing dot, addresses are RFC 5952 text, times are RFC 3339
+// in UTC, durations are whole seconds. A pointer that is nil in a request means
+// that nothing is said of that member, which is not the same as an empty value.
+// Errors are RFC 9457 problems; see [Problem].
+package api
+
+import (
+	_ "embed"
+	"net/netip"
+	"time"
+)
+
+// OpenAPI is the OpenAPI 3.0 document of every route, in YAML.
+//
+//go:embed openapi.yaml
+var OpenAPI []byte
+
+// AdminPath is what all admin routes begin with.
+const AdminPath = "/v1/admin"
+
+// Outcomes of a change.
+const (
+	Changed   = "changed"
+	Unchanged = "unchanged"
+)
+
+// Words for whose address a host may be given.
+const (
+	SourceMatch = "match" // the request's own address only
+	SourceFree  = "free"  // any that the address policy admits
+)
+
+// HostState is one host: what DNS shows of it, its settings and its counters.
+type HostState struct {
+	Host string `json:"host"`
+	// Outcome of the request that this answers: Changed or Unchanged; empty for a reading one.
+	Outcome    string       `json:"outcome,omitempty"`
+	A          []netip.Addr `json:"a"`    // never null
+	AAAA       []netip.Addr `json:"aaaa"` // never null
+	TTL        uint32       `json:"ttl"`  // seconds
+	Generation uint64       `json:"generation"`
+	// Published is the generation that DNS is known to show.
+	Published uint64 `json:"published"`
+
+	Zone string `json:"zone"`
+	// Addresses is the address policy: "public", "any", or CIDR blocks with commas.
+	Addresses string       `json:"addresses"`
+	Source    string       `json:"source"` // SourceMatch or SourceFree
+	Seed      bool         `json:"seed"`   // takes the seed's proof
+	Suspended bool         `json:"suspended"`
+	Wildcard  bool         `json:"wildcard"`
+	Lease     int64        `json:"lease,omitempty"` // seconds; 0: none
+	Followers []Follower   `json:"followers,omitempty"`
+	Prefix    netip.Prefix `json:"prefix,omitzero"`
+
+	Created   time.Time `json:"created"`
+	ChangedAt time.Time `json:"changed_at"`
+	ChangedBy string    `json:"changed_by"` // credential ID, "admin" or "clock"
+	// Seen is the last sign of life, exact to six hours. Zero: none yet.
+	Seen time.Time `json:"seen,omitzero"`
+	// Refusals were counted for callers who had proved themselves.
+	Refusals uint64 `json:"refusals"`
+	// Credentials that speak for the host; listings leave them out.
+	Credentials []Credential `json:"credentials,omitempty"`
+}
+
+// Follower is a name behind the same router.
+type Follower struct {
+	Name string `json:"name"`
+	// Low is the interface ID below the delegated prefix: "::1234",
+	// "0:0:0:5::1/56" or a MAC address; answers have the first form.
+	Low  string `json:"low"`
+	A    bool   `json:"a"`    // shows the router's IPv4 addresses
+	AAAA bool   `json:"aaaa"` // shows prefix and Low
+}
+
+// Credential is what may be shown of a credential; never a secret.
+type Credential struct {
+	ID       string         `json:"id"`
+	Kind     string         `json:"kind"` // token, seed …
+	Label    string         `json:"label,omitempty"`
+	Types    []string       `json:"types,omitempty"`    // A, AAAA, TXT, prefix; empty: all but TXT
+	Networks []netip.Prefix `json:"networks,omitempty"` // sources; empty: all
+	Rate     int            `json:"rate,omitempty"`     // accepted changes an hour; 0: the host's limit
+	Created  time.Time      `json:"created"`
+	Expires  time.Time      `json:"expires,omitzero"`
+	State    string         `json:"state"` // active, suspended, spent
+	URLToken bool           `json:"url_token"`
+	// Seed tells whether it answers the seed's proof.
+	Seed bool `json:"seed"`
+}
+
+// Created is a new host or credential, and the one time that its token is shown.
+type Created struct {
+	Host       string `json:"host"`
+	Zone       string `json:"zone"`
+	TTL        uint32 `json:"ttl"`
+	Credential string `json:"credential"`
+	// Token is empty if the caller gave a secret of its own.
+	Token string `json:"token,omitempty"`
+	// URL of the server's public doors; empty if the server does not know it.
+	URL string `json:"url"`
+}
+
+// Settings of a host. A nil member is left as it is.
+type Settings struct {
+	TTL       *uint32     `json:"ttl,omitempty"`       // seconds, 1 to 86400
+	Addresses *string     `json:"addresses,omitempty"` // as in HostState
+	Source    *string     `json:"source,omitempty"`    // SourceMatch or SourceFree
+	Seed      *bool       `json:"seed,omitempty"`
+	Suspended *bool       `json:"suspended,omitempty"`
+	Wildcard  *bool       `json:"wildcard,omitempty"`
+	Lease     *int64      `json:"lease,omitempty"` // seconds; 0: none
+	Followers *[]Follower `json:"followers,omitempty"`
+}
+
+// AddHost asks for a new host.
+type AddHost struct {
+	Host string `json:"host"`
+	Settings
+	// Secret is a shared secret of the user's own; empty: a token is made.
+	Secret string `json:"secret,omitempty"`
+}
+
+// RotateHost asks for one new credential in place of all tokens and secrets of
+// a host.
+type RotateHost struct {
+	Secret string `json:"secret,omitempty"` // as in AddHost
+	// Seed switches the seed's proof; nil leaves the switch.
+	Seed *bool `json:"seed,omitempty"`
+}
+
+// TokenSpec asks for a further token. It may narrow what the host may do, never
+// widen it.
+type TokenSpec struct {
+	Label    string         `json:"label,omitempty"` // at most 64 octets
+	Types    []string       `json:"types,omitempty"`
+	Networks []netip.Prefix `json:"networks,omitempty"`
+	Rate     int            `json:"rate,omitempty"`
+	Expires  time.Time      `json:"expires,omitzero"`
+	URLToken bool           `json:"url_token,omitempty"`
+}
+
+// RotateToken asks for a new token with the limits of an old one.
+type RotateToken struct {
+	// Overlap is for how many seconds the old one goes on working.
+	Overlap int64 `json:"overlap,omitempty"`
+}
+
+// Tokens are a host's credentials.
+type Tokens struct {
+	Host        string       `json:"host"`
+	Credentials []Credential `json:"credentials"` // never null
+}
+
+// HostPage is one page of hosts.
+type HostPage struct {
+	Hosts []HostState `json:"hosts"` // never null; may be empty before the last page
+	// Next is the cursor of the next page; empty: this is the last.
+	Next string `json:"next,omitempty"`
+}
+
+// Event is what happened to a host.
+type Event struct {
+	Time       time.Time  `json:"time"`
+	Generation uint64     `json:"generation"`
+	Outcome    string     `json:"outcome"` // Changed, or the code of a refusal
+	Door       string     `json:"door"`
+	Credential string     `json:"credential,omitempty"`
+	Source     netip.Addr `json:"source,omitzero"`
+	// Proven tells whether the transport proves the source; UDP does not.
+	Proven bool         `json:"proven"`
+	What   string       `json:"what,omitempty"`
+	Before []netip.Addr `json:"before,omitempty"`
+	After  []netip.Addr `json:"after,omitempty"`
+}
+
+// History is a host's newest events, the newest first.
+type History struct {
+	Host   string  `json:"host"`
+	Events []Event `json:"events"` // never null
+}
+
+// Zone is one zone that the server serves.
+type Zone struct {
+	Apex        string   `json:"apex"`
+	Serial      uint32   `json:"serial"` // SOA serial
+	Hosts       int      `json:"hosts"`
+	NameServers []string `json:"name_servers"` // never null
+}
+
+// Zones are all zones.
+type Zones struct {
+	Zones []Zone `json:"zones"` // never null
+}
+
+// ImportResult is what came of an import.
+type ImportResult struct {
+	Added   int       `json:"added"`
+	Skipped []Skipped `json:"skipped"` // never null
+}
+
+// Skipped is one host that an import left out.
+type Skipped struct {
+	Name string `json:"name"`
+	Why  string `json:"why"`
+}
+
+// CheckResult is what a check of the store found.
+type CheckResult struct {
+	OK       bool     `json:"ok"`
+	Problems []string `json:"problems"` // never null
+}
+
+// Status is what the daemon says of itself.
+type Status struct {
+	Version   string    `json:"version"`
+	Started   time.Time `json:"started"`
+	Hosts     int       `json:"hosts"`
+	Zones     int       `json:"zones"`
+	Listeners Listeners `json:"listeners"`
+	URL       string    `json:"url"`
+	Warnings  []string  `json:"warnings"` // never null; what an operator should look at
+}
+
+// Listeners are the addresses that the daemon listens on, as HOST:PORT or a
+// socket's path.
+type Listeners struct {
+	HTTP  []string `json:"http"`
+	HTTPS []string `json:"https"`
+	DNS   []string `json:"dns"`
+	Admin []string `json:"admin"`
+}
