@@ -44,19 +44,18 @@ var mayImport = []struct{ pkg, list string }{
 	{"config", "dnsname"}, // programs, and tests from outside
 	{"cmd/godwit", "*"},
 	{"e2e", "*"},
-	{"bench", "*"},
 }
 
 // onlyIn says which packages may import a module from outside. What tests
 // import is not held here, but must be in docs/dependencies.md all the same.
 var onlyIn = []struct{ module, list string }{
-	{"codeberg.org/miekg/dns", "zone publish/authority dnsserver e2e bench"},
+	{"codeberg.org/miekg/dns", "zone publish/authority dnsserver e2e"},
 	{"github.com/BurntSushi/toml", "config"},
 	{"github.com/alecthomas/kong", "config cmd/godwit"},
 	{"github.com/google/go-cmp", "ddns/storetest ddns/publishtest e2e"},
 	{"github.com/rogpeppe/go-internal", "e2e"},
 	{"golang.org/x/net/idna", "dnsname"},
-	{"golang.org/x/sync", "publish/authority dnsserver httpserver cmd/godwit bench"},
+	{"golang.org/x/sync", "publish/authority dnsserver httpserver cmd/godwit"},
 	{"golang.org/x/sys", "store/sqlite dnsserver cmd/godwit"},
 	{"golang.org/x/time", "httpserver dnsserver"},
 	{"modernc.org/sqlite", "store/sqlite"},
@@ -69,7 +68,7 @@ var mustNotReach = []struct{ root, list, why string }{
 	{"dnsname", "net net/http os database/sql", "a name is text and octets"},
 	{"ddns", "net net/http os os/exec syscall database/sql", "the core does no I/O"},
 	{"zone", "net net/http os os/exec syscall database/sql ddns", "what a question gets is decided without I/O"},
-	{"api", "net/http os database/sql ddns", "wire types are for both ends"},
+	{"api", "net os database/sql ddns", "wire types are for both ends"},
 	{"client", "ddns zone store/sqlite publish/authority dnsserver httpserver", "the client links no core and no server"},
 	{"agent", "ddns zone store/sqlite publish/authority dnsserver httpserver", "the agent links no core and no server"},
 	{"cmd/godwit-agent", "ddns zone store/sqlite publish/authority dnsserver httpserver codeberg.org/miekg/dns modernc.org/sqlite", "the agent fits a router"},
@@ -333,7 +332,7 @@ func goFiles(t *testing.T) []string {
 func packageOf(file string) string { return strings.TrimPrefix(path.Dir(file), "internal/") }
 
 func folder(pkg string) string {
-	if strings.HasPrefix(pkg, "cmd/") || pkg == "e2e" || pkg == "bench" {
+	if strings.HasPrefix(pkg, "cmd/") || pkg == "e2e" {
 		return pkg
 	}
 	return "internal/" + pkg
