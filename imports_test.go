@@ -57,7 +57,6 @@ var onlyIn = []struct{ module, list string }{
 	{"golang.org/x/net/idna", "dnsname"},
 	{"golang.org/x/sync", "publish/authority dnsserver httpserver cmd/godwit"},
 	{"golang.org/x/sys", "store/sqlite dnsserver cmd/godwit"},
-	{"golang.org/x/time", "httpserver dnsserver"},
 	{"modernc.org/sqlite", "store/sqlite"},
 	{"pgregory.net/rapid", "ddns/storetest ddns/publishtest"},
 }
