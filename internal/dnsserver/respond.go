@@ -1,0 +1,200 @@
+package dnsserver
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"codeberg.org/miekg/dns"
+
+	"godwit/internal/zone"
+)
+
+// maxTCP is the greatest length of a message (RFC 1035 section 4.2.2).
+const maxTCP = 65535
+
+// optLen is an OPT record without options; each option has a header of 4 octets.
+const optLen = 11
+
+// tsigReserve is room for a TSIG record without MAC: key name, algorithm name,
+// and the rest.
+const tsigReserve = 2*maxName + 26
+
+// A responder turns queries into responses, one after the other. Each goroutine
+// that serves has its own.
+type responder struct {
+	zones     Zones
+	secrets   *secrets
+	counts    *counts
+	udpSize   int           // the largest response by UDP, and what an OPT record says
+	keepalive time.Duration // how long an idle TCP connection stays open
+	query     query
+	writer    zone.Writer
+}
+
+// respond answers query, which came from client, and returns the response; nil
+// if there must be none. The response is written into out, which has length 0
+// and should have a capacity of the size limit + [zone.Slack]; out may be
+// query[:0], since the query has been read before the response is written.
+// It neither keeps nor returns query's memory otherwise, and it allocates
+// nothing unless the query has a TSIG record or the answer a DNAME.
+func (r *responder) respond(query, out []byte, client netip.Addr, tcp bool, now time.Time) []byte {
+	q := &r.query
+	switch q.read(query, tcp) {
+	case dropIt:
+		r.counts.dropped.Add(1)
+		return nil
+	case headerOnly:
+		out = append(out, query[:headerLen]...)
+		clear(out[4:headerLen])
+		out[2] = 0x80 | out[2]&0x78
+		out[3] = byte(q.rcode)
+		r.counts.count(tcp, q.rcode, false)
+		return out
+	case refuseIt:
+		out = r.begin(query, out)
+		out[3] |= byte(q.rcode & 0x0f)
+		r.counts.count(tcp, q.rcode, false)
+		return r.appendOPT(out, nil, client, now)
+	}
+	if q.tsig {
+		return r.unknownKey(query, out, tcp, now)
+	}
+	var z *zone.Zone
+	switch {
+	case q.qclass != dns.ClassINET, q.qtype == dns.TypeAXFR, q.qtype == dns.TypeIXFR:
+	default:
+		z = r.zones.Find(q.qname(), q.qtype)
+	}
+	out = r.begin(query, out)
+	if z == nil {
+		q.rcode = dns.RcodeRefused
+		out[3] |= byte(dns.RcodeRefused)
+		r.counts.count(tcp, q.rcode, false)
+		return r.appendOPT(out, nil, client, now)
+	}
+	limit := floorUDP
+	switch {
+	case tcp:
+		limit = maxTCP
+	case q.edns:
+		limit = min(q.udpSize, r.udpSize)
+	}
+	r.writer.Start(out, q.qname(), limit-r.sizeOPT(z))
+	z.Answer(&r.writer, q.qtype)
+	out = r.writer.Finish()
+	q.rcode = uint16(out[3] & 0x0f)
+	r.counts.count(tcp, q.rcode, out[2]&0x02 != 0)
+	return r.appendOPT(out, z, client, now)
+}
+
+// begin writes header and question of a response: ID, opcode, RD and CD are
+// those of the query (RFC 6840 section 3.1 about CD), the name keeps its case,
+// all else is zero.
+func (r *responder) begin(query, out []byte) []byte {
+	out = append(out, query[:r.query.question]...)
+	out[2] = 0x80 | out[2]&0x79
+	out[3] &= 0x10
+	clear(out[6:headerLen])
+	return out
+}
+
+// sizeOPT is what appendOPT will append.
+func (r *responder) sizeOPT(z *zone.Zone) int {
+	q := &r.query
+	if !q.edns {
+		return 0
+	}
+	n := optLen
+	if q.cookieLen > 0 {
+		n += 4 + clientCookieLen + serverCookieLen
+	}
+	if r.wantsExpire(z) {
+		n += 4 + 4
+	}
+	if q.keepalive {
+		n += 4 + 2
+	}
+	return n
+}
+
+func (r *responder) wantsExpire(z *zone.Zone) bool {
+	return r.query.expire && z != nil && r.query.qtype == dns.TypeSOA
+}
+
+// appendOPT ends a response with an OPT record if the query had one (RFC 6891
+// section 7), with what its options ask for. A BADVERS answer has no options:
+// what they mean is up to the other version.
+func (r *responder) appendOPT(out []byte, z *zone.Zone, client netip.Addr, now time.Time) []byte {
+	q := &r.query
+	if !q.edns {
+		return out
+	}
+	flags := byte(0)
+	if q.do {
+		flags = 0x80
+	}
+	out = append(out, 0, 0, byte(dns.TypeOPT), byte(r.udpSize>>8), byte(r.udpSize), byte(q.rcode>>4), 0, flags, 0, 0, 0)
+	start := len(out)
+	if q.rcode != dns.RcodeBadVers {
+		if q.cookieLen > 0 {
+			var cookie [clientCookieLen + serverCookieLen]byte
+			if r.secrets.cookie(&cookie, q.cookie[:q.cookieLen], client, now) {
+				r.counts.cookies.Add(1)
+			}
+			out = append(out, 0, byte(dns.CodeCOOKIE), 0, byte(len(cookie)))
+			out = append(out, cookie[:]...)
+		}
+		if r.wantsExpire(z) {
+			out = append(out, 0, byte(dns.CodeEXPIRE), 0, 4)
+			out = binary.BigEndian.AppendUint32(out, z.Expire())
+		}
+		if q.keepalive {
+			// In units of 100 ms (RFC 7828 section 3.1).
+			units := min(r.keepalive/(100*time.Millisecond), 65535)
+			out = append(out, 0, byte(dns.CodeTCPKEEPALIVE), 0, 2, byte(units>>8), byte(units))
+		}
+		binary.BigEndian.PutUint16(out[start-2:], uint16(len(out)-start))
+	}
+	binary.BigEndian.PutUint16(out[10:], binary.BigEndian.Uint16(out[10:])+1)
+	return out
+}
+
+// unknownKey answers a query that is signed with TSIG: no key is known for
+// questions, so the answer is NOTAUTH and BADKEY, unsigned (RFC 8945 section
+// 5.2.1). This is where the library's message objects do the work.
+func (r *responder) unknownKey(query, out []byte, tcp bool, now time.Time) []byte {
+	q := &r.query
+	m := &dns.Msg{Data: query}
+	var asked *dns.TSIG
+	if err := m.Unpack(); err == nil && len(m.Pseudo) > 0 {
+		asked, _ = m.Pseudo[len(m.Pseudo)-1].(*dns.TSIG)
+	}
+	if asked == nil {
+		q.rcode = dns.RcodeFormatError
+		out = r.begin(query, out)
+		out[3] |= byte(q.rcode)
+		r.counts.count(tcp, q.rcode, false)
+		return r.appendOPT(out, nil, netip.Addr{}, now)
+	}
+	reply := &dns.TSIG{Hdr: dns.Header{Name: asked.Hdr.Name, Class: dns.ClassANY}}
+	reply.Algorithm, reply.Fudge, reply.OrigID = asked.Algorithm, asked.Fudge, asked.OrigID
+	// The client's own time: an unsigned answer proves nothing anyway.
+	reply.TimeSigned, reply.Error = asked.TimeSigned, dns.RcodeBadKey
+	packed := &dns.Msg{Pseudo: []dns.RR{reply}}
+	if err := packed.Pack(); err != nil || len(packed.Data) > headerLen+tsigReserve {
+		q.rcode = dns.RcodeFormatError
+	} else {
+		q.rcode = dns.RcodeNotAuth
+	}
+	q.cookieLen, q.expire, q.keepalive = 0, false, false // nothing for those who are not who they say
+	out = r.begin(query, out)
+	out[3] |= byte(q.rcode)
+	r.counts.count(tcp, q.rcode, false)
+	out = r.appendOPT(out, nil, netip.Addr{}, now)
+	if q.rcode == dns.RcodeNotAuth {
+		out = append(out, packed.Data[headerLen:]...)
+		binary.BigEndian.PutUint16(out[10:], binary.BigEndian.Uint16(out[10:])+1)
+	}
+	return out
+}

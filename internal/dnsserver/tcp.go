@@ -1,0 +1,242 @@
+package dnsserver
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"godwit/internal/zone"
+)
+
+const (
+	// tcpRead is the read buffer of a connection: some dozens of pipelined queries.
+	tcpRead = 2048
+	// tcpFirst is what is allocated for a query on its length prefix alone. More
+	// only comes as octets do, so that 65535 costs whoever claims it.
+	tcpFirst = 4096
+	// tcpFlush is when answers to pipelined queries are sent although more
+	// queries are waiting.
+	tcpFlush = 32 << 10
+)
+
+// answers are the buffers that responses to one connection are gathered in. A
+// connection that waits for queries holds none.
+type answers struct{ pool sync.Pool }
+
+func (a *answers) get() *[]byte {
+	if b, ok := a.pool.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, 0, tcpFlush+2+maxTCP+zone.Slack)
+	return &b
+}
+
+func (a *answers) put(b *[]byte) {
+	*b = (*b)[:0]
+	a.pool.Put(b)
+}
+
+// connTable knows the open connections, for the limits and to close them.
+type connTable struct {
+	mu        sync.Mutex
+	open      map[*net.TCPConn]struct{} // guarded by mu, as the rest
+	perPrefix map[netip.Prefix]int
+	closed    bool
+	max       int // set once
+	maxPrefix int // set once
+	wait      sync.WaitGroup
+}
+
+func (t *connTable) init(max, maxPrefix int) {
+	t.open, t.perPrefix = map[*net.TCPConn]struct{}{}, map[netip.Prefix]int{}
+	t.max, t.maxPrefix = max, maxPrefix
+}
+
+// clientPrefix is what counts as one client: an IPv4 address, an IPv6 /64.
+func clientPrefix(client netip.Addr) netip.Prefix {
+	bits := 32
+	if client.Is6() {
+		bits = 64
+	}
+	p, _ := client.WithZone("").Prefix(bits)
+	return p
+}
+
+func (t *connTable) add(c *net.TCPConn, client netip.Addr) bool {
+	p := clientPrefix(client)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || len(t.open) >= t.max || t.perPrefix[p] >= t.maxPrefix {
+		return false
+	}
+	t.open[c] = struct{}{}
+	t.perPrefix[p]++
+	t.wait.Add(1)
+	return true
+}
+
+func (t *connTable) remove(c *net.TCPConn, client netip.Addr) {
+	p := clientPrefix(client)
+	t.mu.Lock()
+	delete(t.open, c)
+	if t.perPrefix[p]--; t.perPrefix[p] == 0 {
+		delete(t.perPrefix, p)
+	}
+	t.mu.Unlock()
+	t.wait.Done()
+}
+
+// closeAll closes all connections, and those that come later, and waits until
+// nobody uses them.
+func (t *connTable) closeAll() {
+	t.mu.Lock()
+	t.closed = true
+	for c := range t.open {
+		c.Close()
+	}
+	t.mu.Unlock()
+	t.wait.Wait()
+}
+
+// acceptTCP accepts connections until the listener is closed.
+func (s *Server) acceptTCP(ctx context.Context, l *net.TCPListener, counts *counts) error {
+	var buffers answers
+	for {
+		c, err := l.AcceptTCP()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			// The client is gone, or descriptors have run out: the latter lasts,
+			// and must not take a processor.
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(10 * time.Millisecond):
+			}
+			continue
+		}
+		client := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+		if !s.conns.add(c, client) {
+			counts.refused.Add(1)
+			c.Close()
+			continue
+		}
+		counts.conns.Add(1)
+		go func() {
+			defer s.conns.remove(c, client)
+			defer c.Close()
+			s.serveTCP(c, client, counts, &buffers)
+		}()
+	}
+}
+
+// serveTCP answers the queries of one connection, in their order (RFC 7766
+// section 6.2.1.1 lets a server choose; an answer takes microseconds). Any error
+// ends it: there is nobody to tell.
+func (s *Server) serveTCP(c *net.TCPConn, client netip.Addr, counts *counts, buffers *answers) {
+	var (
+		r      = s.responderWith(counts)
+		reader = bufio.NewReaderSize(c, tcpRead)
+		query  []byte
+		held   *[]byte // answers not yet sent
+	)
+	defer func() {
+		if held != nil {
+			buffers.put(held)
+		}
+	}()
+	flush := func() error {
+		if held == nil {
+			return nil
+		}
+		var err error
+		if len(*held) > 0 {
+			c.SetWriteDeadline(time.Now().Add(s.config.MessageTimeout))
+			_, err = c.Write(*held)
+		}
+		buffers.put(held)
+		held = nil
+		return err
+	}
+	for {
+		if !wholeQuery(reader) {
+			if flush() != nil {
+				return
+			}
+			if reader.Buffered() == 0 {
+				c.SetReadDeadline(time.Now().Add(s.config.IdleTimeout))
+				if _, err := reader.Peek(1); err != nil {
+					return
+				}
+			}
+			// From the first octet on the whole query has this long.
+			c.SetReadDeadline(time.Now().Add(s.config.MessageTimeout))
+		}
+		var err error
+		if query, err = readQuery(reader, query[:0]); err != nil {
+			return
+		}
+		if held == nil {
+			held = buffers.get()
+		}
+		start := len(*held)
+		out := append(*held, 0, 0)
+		reply := r.respond(query, out[start+2:start+2], client, true, s.config.Now())
+		if len(reply) == 0 {
+			if len(query) < headerLen {
+				return // not DNS
+			}
+			continue
+		}
+		binary.BigEndian.PutUint16(out[start:], uint16(len(reply)))
+		// The capacity holds the largest reply, so that it was written in place.
+		*held = out[:start+2+len(reply)]
+		if len(*held) > tcpFlush && flush() != nil {
+			return
+		}
+	}
+}
+
+// wholeQuery tells whether the next query can be read without waiting.
+func wholeQuery(r *bufio.Reader) bool {
+	if r.Buffered() < 2 {
+		return false
+	}
+	prefix, _ := r.Peek(2)
+	return r.Buffered() >= 2+int(binary.BigEndian.Uint16(prefix))
+}
+
+// readQuery reads one query after its length prefix (RFC 7766 section 8) into
+// query, which has length 0 and grows as octets arrive.
+func readQuery(r *bufio.Reader, query []byte) ([]byte, error) {
+	var prefix [2]byte
+	for i := range prefix {
+		b, err := r.ReadByte()
+		if err != nil {
+			return query, err
+		}
+		prefix[i] = b
+	}
+	for want := int(binary.BigEndian.Uint16(prefix[:])); len(query) < want; {
+		n := len(query)
+		more := min(want-n, max(n, tcpFirst))
+		if n+more > cap(query) {
+			query = append(make([]byte, 0, n+more), query...)
+		}
+		query = query[:n+more]
+		for n < len(query) {
+			k, err := r.Read(query[n:])
+			n += k
+			if err != nil {
+				return query[:n], err
+			}
+		}
+	}
+	return query, nil
+}
