@@ -1,0 +1,259 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"database/sql/driver"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"godwit/internal/ddns"
+)
+
+// backupPages is how many pages a backup copies between two looks at its context.
+const backupPages = 256
+
+// Backup copies the store, as it is at one instant, into a new file of mode
+// 0600. The file is complete and durable or not there; an existing one is not
+// replaced. Reads and writes go on meanwhile, and the log grows until it is
+// done. progress, if not nil, is told how many pages of how many are done.
+//
+// The sealing key is left out: without it the secrets in the backup are sealed.
+// Keep a copy of seal.key in another place.
+func (s *Store) Backup(ctx context.Context, file string, progress func(done, total int)) error {
+	if _, err := os.Lstat(file); err == nil {
+		return fmt.Errorf("%s exists already: give another name", file)
+	}
+	err := s.read(ctx, func(c *conn) error {
+		return writeFile(file, func(f *os.File) error { return c.copyTo(ctx, f.Name(), progress) })
+	})
+	if err != nil {
+		return fmt.Errorf("back up to %s: %w", file, err)
+	}
+	return nil
+}
+
+// backuper is the driver's connection, as far as backups need it.
+type backuper interface {
+	NewBackup(uri string) (*sqlite.Backup, error)
+}
+
+// copyTo copies the database page by page inside one read transaction, so that
+// a commit meanwhile does not make it start again.
+func (c *conn) copyTo(ctx context.Context, file string, progress func(done, total int)) error {
+	d, ok := c.driver.(backuper)
+	if !ok {
+		return errors.New("this build's SQLite driver has no backup")
+	}
+	if err := c.run("begin"); err != nil {
+		return err
+	}
+	defer func() { _ = c.run("rollback") }()
+	total, _, err := c.queryInt("pragma page_count") // begins the snapshot
+	if err != nil {
+		return err
+	}
+	b, err := d.NewBackup("file:" + (&url.URL{Path: file}).EscapedPath())
+	if err != nil {
+		return err
+	}
+	done := 0
+	for more := true; more; {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(err, b.Finish())
+		}
+		if more, err = b.Step(backupPages); err != nil {
+			return errors.Join(err, b.Finish())
+		}
+		done = min(done+backupPages, int(total))
+		if progress != nil {
+			progress(done, int(total))
+		}
+	}
+	return b.Finish()
+}
+
+// header is what the first 100 octets of a database say, as far as we ask.
+type header struct {
+	pageSize    int
+	application uint32
+	format      uint32
+}
+
+const headerSize = 100
+
+// errNotSQLite: the file does not begin as SQLite's do.
+var errNotSQLite = errors.New("is not an SQLite database")
+
+// parseHeader reads the header of a database file (SQLite file format, section 1.3).
+func parseHeader(b []byte) (header, error) {
+	if len(b) < headerSize || !bytes.HasPrefix(b, []byte("SQLite format 3\x00")) {
+		return header{}, errNotSQLite
+	}
+	h := header{pageSize: int(binary.BigEndian.Uint16(b[16:])), application: binary.BigEndian.Uint32(b[68:]), format: binary.BigEndian.Uint32(b[60:])}
+	if h.pageSize == 1 {
+		h.pageSize = 65536
+	}
+	if h.pageSize < 512 || h.pageSize&(h.pageSize-1) != 0 {
+		return header{}, errNotSQLite
+	}
+	return h, nil
+}
+
+// Restore makes a data directory's store from a backup. The directory must have
+// no store, and the backup is checked whole first; if anything is wrong nothing
+// is left behind. The sealing key is not in a backup: put its file beside, before or after.
+//
+// What was in DNS when the backup's successor went is ahead of the backup, so
+// two counters are moved on. Each zone's SOA serial goes to the Unix time, which
+// is ahead of every serial that the old store gave at one a second or slower,
+// and secondaries follow. Each host's generation goes up by 2^20, more changes than a host can
+// have made since, so that a publisher or an agent which remembers a later state
+// of the old store never takes the restored one for older; Published stays
+// behind, and a publisher that is not by construction shows the restored state.
+func Restore(ctx context.Context, dir, file string, cfg Config) (err error) {
+	cfg = cfg.withDefaults()
+	fail := func(err error) error { return fmt.Errorf("restore %s: %w", file, err) }
+	if err := checkBackupHeader(file); err != nil {
+		return fail(err)
+	}
+	if err := prepareDir(dir, cfg.Log); err != nil {
+		return fail(err)
+	}
+	lock, err := takeLock(filepath.Join(dir, lockFile))
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { err = errors.Join(err, lock.release()) }()
+	target := filepath.Join(dir, databaseFile)
+	for _, f := range []string{target, target + "-wal", target + "-journal"} {
+		if _, err := os.Lstat(f); err == nil {
+			return fail(fmt.Errorf("%s exists already: move it away first, or give another --data", f))
+		}
+	}
+	err = writeFile(target, func(f *os.File) error {
+		in, err := os.Open(file)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, in)
+		if err := errors.Join(err, in.Close()); err != nil {
+			return err
+		}
+		return prepareRestored(ctx, f.Name(), cfg.Now())
+	})
+	if err != nil {
+		return fail(explain(err))
+	}
+	return nil
+}
+
+// checkBackupHeader refuses early what cannot be a backup.
+func checkBackupHeader(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	b := make([]byte, headerSize)
+	_, err = io.ReadFull(f, b)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return errors.Join(errNotSQLite, err)
+	}
+	h, err := parseHeader(b)
+	switch {
+	case err != nil:
+		return err
+	case h.application != applicationID:
+		return errors.New("is not a backup of godwit's")
+	case h.format > schemaVersion:
+		return fmt.Errorf("has format %d, and this godwit knows formats up to %d: restore it with a newer godwit", h.format, schemaVersion)
+	}
+	return nil
+}
+
+// generationLeap is how far a restore moves generations.
+const generationLeap = 1 << 20
+
+// prepareRestored checks a copy of a backup and moves its counters on.
+func prepareRestored(ctx context.Context, file string, now time.Time) (err error) {
+	c, err := openConn(file, 16<<10, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	// One file, no log beside it, until it is opened for use.
+	if _, _, err := c.queryText("pragma journal_mode = delete"); err != nil {
+		return err
+	}
+	if _, err := checkVersion(c, file); err != nil {
+		return err
+	}
+	if err := migrate(c, steps); err != nil {
+		return err
+	}
+	found := &findings{}
+	if err := found.check(ctx, c); err != nil {
+		if _, full := errors.AsType[*tooMany](err); !full {
+			return err
+		}
+	}
+	if len(found.list) > 0 {
+		return fmt.Errorf("the backup is damaged (%d findings; the first: %s): take another one", len(found.list), found.list[0].What)
+	}
+	return inTransaction(c, func() error {
+		if err := leap(c); err != nil {
+			return err
+		}
+		zones, err := readZones(c)
+		if err != nil {
+			return err
+		}
+		for name, z := range zones {
+			if err := c.run("update zones set serial = ? where name = ?", int64(z.serial.Next(now)), name.String()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// leap moves all generations on, those of retired names too.
+func leap(c *conn) error {
+	type row struct {
+		id int64
+		h  *ddns.Host
+	}
+	if err := c.run("update retired set generation = generation + ?", int64(generationLeap)); err != nil {
+		return err
+	}
+	if err := c.run("update events set generation = generation + ?", int64(generationLeap)); err != nil {
+		return err
+	}
+	for after := int64(0); ; {
+		var page []row
+		err := c.query("select "+hostColumns+" from hosts where id > ? order by id limit 1000", func(r []driver.Value) error {
+			id, h, err := decodeHost(r)
+			page = append(page, row{id, h})
+			return err
+		}, after)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, r := range page {
+			next := r.h.Clone()
+			next.Generation += generationLeap // a multiple of 32: events keep their slots
+			if err := updateHost(c, r.id, r.h, next); err != nil {
+				return err
+			}
+			after = r.id
+		}
+	}
+}

@@ -1,0 +1,206 @@
+package sqlite
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+
+	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
+)
+
+// entry is a host as it is stored, decoded. It is never changed once others can
+// see it.
+type entry struct {
+	id    int64 // of its row
+	host  *ddns.Host
+	creds []*ddns.Credential // all that are granted on the host, if complete
+	// complete tells whether creds have been read.
+	complete bool
+	gone     bool // the row has been removed
+}
+
+// cache keeps decoded hosts, at most limit estimated bytes of them. It is
+// coherent because only this process writes: the writer puts what it committed,
+// and a reader's put is dropped if a commit came in between.
+//
+// When it is full, what has not been asked for since the hand last passed goes
+// first (the clock algorithm). It costs nothing while it is empty.
+type cache struct {
+	limit  int
+	shards [cacheShards]cacheShard
+	seed   maphash.Seed
+}
+
+const cacheShards = 16
+
+type cacheShard struct {
+	mu    sync.RWMutex // guards following
+	hosts map[dnsname.Name]*slot
+	ring  []*slot // in no order; the clock's hand goes round
+	hand  int
+	bytes int
+	// moves counts the commits that were begun or ended on any of the shard's
+	// hosts; odd while one is between.
+	moves uint64
+}
+
+type slot struct {
+	name  dnsname.Name
+	entry *entry
+	bytes int
+	at    int // its place in the ring
+	used  atomic.Bool
+}
+
+func newCache(limit int) *cache { return &cache{limit: limit, seed: maphash.MakeSeed()} }
+
+func (c *cache) shard(name dnsname.Name) *cacheShard {
+	return &c.shards[maphash.String(c.seed, name.Wire())%cacheShards]
+}
+
+// get returns the entry, or nil and a ticket for put.
+func (c *cache) get(name dnsname.Name) (*entry, uint64) {
+	s := c.shard(name)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if found := s.hosts[name]; found != nil {
+		if !found.used.Load() { // a store only when it says something new: others read the line
+			found.used.Store(true)
+		}
+		return found.entry, 0
+	}
+	return nil, s.moves
+}
+
+// put keeps what a reader has read since it got its ticket, unless a commit
+// came in between: then what it read may be old.
+func (c *cache) put(name dnsname.Name, e *entry, ticket uint64) {
+	s := c.shard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.moves == ticket && ticket%2 == 0 {
+		s.set(name, e, c.limit/cacheShards)
+	}
+}
+
+// begin is called before a commit of these hosts becomes visible in the
+// database, and the function that it returns afterwards, with what became of them.
+func (c *cache) begin(hosts map[dnsname.Name]*entry) (end func(committed bool)) {
+	var touched [cacheShards]bool
+	for name := range hosts {
+		i := maphash.String(c.seed, name.Wire()) % cacheShards
+		if !touched[i] {
+			touched[i] = true
+			c.shards[i].mu.Lock()
+			c.shards[i].moves++
+			c.shards[i].mu.Unlock()
+		}
+	}
+	return func(committed bool) {
+		for i := range touched {
+			if !touched[i] {
+				continue
+			}
+			s := &c.shards[i]
+			s.mu.Lock()
+			for name, e := range hosts {
+				if c.shard(name) != s {
+					continue
+				}
+				switch {
+				case !committed || e.gone || !e.complete:
+					s.drop(name)
+				default:
+					s.set(name, e, c.limit/cacheShards)
+				}
+			}
+			s.moves++
+			s.mu.Unlock()
+		}
+	}
+}
+
+// clear forgets everything, and everything that readers are about to put.
+func (c *cache) clear() {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.hosts, s.ring, s.hand, s.bytes = nil, nil, 0, 0
+		s.moves += 2
+		s.mu.Unlock()
+	}
+}
+
+// set is called with mu held.
+func (s *cacheShard) set(name dnsname.Name, e *entry, limit int) {
+	size := e.size()
+	if size > limit {
+		s.drop(name)
+		return
+	}
+	if old := s.hosts[name]; old != nil {
+		s.bytes += size - old.bytes
+		old.entry, old.bytes = e, size
+		old.used.Store(true)
+	} else {
+		if s.hosts == nil {
+			s.hosts = make(map[dnsname.Name]*slot)
+		}
+		added := &slot{name: name, entry: e, bytes: size, at: len(s.ring)}
+		s.hosts[name] = added
+		s.ring = append(s.ring, added)
+		s.bytes += size
+	}
+	for s.bytes > limit && len(s.ring) > 1 {
+		if s.hand >= len(s.ring) {
+			s.hand = 0
+		}
+		if at := s.ring[s.hand]; at.name == name || at.used.Swap(false) {
+			s.hand++
+		} else {
+			s.drop(at.name)
+		}
+	}
+}
+
+// drop is called with mu held.
+func (s *cacheShard) drop(name dnsname.Name) {
+	old := s.hosts[name]
+	if old == nil {
+		return
+	}
+	delete(s.hosts, name)
+	s.bytes -= old.bytes
+	last := len(s.ring) - 1
+	s.ring[old.at] = s.ring[last]
+	s.ring[old.at].at = old.at
+	s.ring[last] = nil
+	s.ring = s.ring[:last]
+}
+
+// size estimates the bytes that an entry holds: structs, slices, texts, and its
+// share of the map.
+func (e *entry) size() int {
+	h := e.host
+	n := 760 + 2*len(h.Name.Wire()) + 24*(len(h.A)+len(h.AAAA)) + 64*len(h.Followers) + 32*len(h.Credentials)
+	for _, f := range h.Followers {
+		n += len(f.Name.Wire())
+	}
+	for _, t := range h.TXT {
+		n += 80 + len(t.Value)
+	}
+	for _, r := range h.Shown {
+		n += 96 + len(r.Owner.Wire()) + 24*len(r.Addrs)
+		for _, t := range r.Texts {
+			n += 16 + len(t)
+		}
+	}
+	for _, c := range e.creds {
+		n += 320 + len(c.Verifier) + len(c.Sealed) + len(c.Fingerprint) + len(c.Label) + 32*len(c.Networks) + 64*len(c.Grants)
+		for _, g := range c.Grants {
+			n += len(g.Host.Wire())
+		}
+	}
+	return n
+}

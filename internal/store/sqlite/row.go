@@ -1,0 +1,537 @@
+package sqlite
+
+import (
+	"bytes"
+	"database/sql/driver"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"net/netip"
+	"strings"
+	"time"
+
+	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
+)
+
+// The columns of hosts, in the order in which rows are read. The first ones are
+// all that DNS needs.
+const (
+	dnsColumns  = "id, name, zone, ttl, flags, addresses, detail, dns_sum"
+	hostColumns = dnsColumns + ", generation, published, changed, changed_by, seen, busy, due, refusals, created, policy, lease, credentials, shown, sum"
+)
+
+// DamagedError says that a stored row is not what was written: a bit flipped,
+// or somebody edited it. It is neither published nor served.
+type DamagedError struct {
+	Row string // "host nas.example.org", "credential k7m2qx4p"
+	Why string
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("the stored row of %s is damaged (%s): run godwit check, and restore a backup", e.Row, e.Why)
+}
+
+// micros is how times and durations are stored: whole microseconds, 0 for none.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
+}
+
+// stored is t as it will be read back.
+func stored(t time.Time) time.Time { return fromMicros(micros(t)) }
+
+// normalize makes a host's times those that will be read back, so that the
+// cached state and the stored one are the same.
+func normalize(h *ddns.Host) {
+	h.Created, h.ChangedAt, h.Seen, h.Busy = stored(h.Created), stored(h.ChangedAt), stored(h.Seen), stored(h.Busy)
+	h.Lease = h.Lease.Truncate(time.Microsecond)
+	for i := range h.TXT {
+		h.TXT[i].Time = stored(h.TXT[i].Time)
+	}
+}
+
+const (
+	flagSuspended = "suspended"
+	flagWildcard  = "wildcard"
+	flagRemoved   = "removed"
+	flagFree      = "free"
+	flagSeedOff   = "seed-off"
+)
+
+func flags(h *ddns.Host) string {
+	if !h.Suspended && !h.Wildcard && !h.Removed && !h.Free && !h.SeedOff {
+		return ""
+	}
+	var words []string
+	for _, f := range []struct {
+		on   bool
+		word string
+	}{{h.Suspended, flagSuspended}, {h.Wildcard, flagWildcard}, {h.Removed, flagRemoved}, {h.Free, flagFree}, {h.SeedOff, flagSeedOff}} {
+		if f.on {
+			words = append(words, f.word)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+func setFlags(h *ddns.Host, text string) error {
+	h.Suspended, h.Wildcard, h.Removed, h.Free, h.SeedOff = false, false, false, false, false
+	for text != "" {
+		var word string
+		word, text, _ = strings.Cut(text, " ")
+		switch word {
+		case flagSuspended:
+			h.Suspended = true
+		case flagWildcard:
+			h.Wildcard = true
+		case flagRemoved:
+			h.Removed = true
+		case flagFree:
+			h.Free = true
+		case flagSeedOff:
+			h.SeedOff = true
+		default:
+			return fmt.Errorf("flag %q", word)
+		}
+	}
+	return nil
+}
+
+// appendAddrs writes addresses as text, separated by spaces.
+func appendAddrs(dst []byte, lists ...[]netip.Addr) []byte {
+	for _, list := range lists {
+		for _, a := range list {
+			if len(dst) > 0 {
+				dst = append(dst, ' ')
+			}
+			dst = a.AppendTo(dst)
+		}
+	}
+	return dst
+}
+
+// addrs reads what appendAddrs wrote onto a and aaaa.
+func addrs(a, aaaa []netip.Addr, text string) ([]netip.Addr, []netip.Addr, error) {
+	for text != "" {
+		var one string
+		one, text, _ = strings.Cut(text, " ")
+		addr, err := netip.ParseAddr(one)
+		switch {
+		case err != nil:
+			return a, aaaa, err
+		case addr.Is4():
+			a = append(a, addr)
+		default:
+			aaaa = append(aaaa, addr)
+		}
+	}
+	if len(a) > maxStoredAddrs || len(aaaa) > maxStoredAddrs {
+		return a, aaaa, errors.New("too many addresses")
+	}
+	return a, aaaa, nil
+}
+
+// maxStoredAddrs bounds what one row may hold. It is above every limit of the
+// core, so that lowering one there never makes a row unreadable.
+const maxStoredAddrs = 64
+
+// detail is the JSON of what few hosts have.
+type detail struct {
+	Prefix    netip.Prefix    `json:"prefix,omitzero"`
+	Followers []ddns.Follower `json:"followers,omitempty"`
+	TXT       []ddns.TXT      `json:"txt,omitempty"`
+}
+
+func encodeDetail(h *ddns.Host) (driver.Value, error) {
+	if !h.Prefix.IsValid() && len(h.Followers) == 0 && len(h.TXT) == 0 {
+		return nil, nil
+	}
+	text, err := json.Marshal(detail{h.Prefix, h.Followers, h.TXT})
+	return string(text), err
+}
+
+func setDetail(h *ddns.Host, text string) error {
+	h.Prefix, h.Followers, h.TXT = netip.Prefix{}, nil, nil
+	if text == "" {
+		return nil
+	}
+	var d detail
+	if err := json.Unmarshal([]byte(text), &d); err != nil {
+		return err
+	}
+	h.Prefix, h.Followers, h.TXT = d.Prefix, d.Followers, d.TXT
+	for i := range h.TXT {
+		h.TXT[i].Time = stored(h.TXT[i].Time)
+	}
+	return nil
+}
+
+func encodeShown(shown []ddns.RRset) (driver.Value, error) {
+	if len(shown) == 0 {
+		return nil, nil
+	}
+	text, err := json.Marshal(shown)
+	return string(text), err
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// summer collects what a checksum is made over. It is made over the values, not
+// their text: a flipped bit that changes no meaning is no harm.
+type summer struct{ b []byte }
+
+func (s *summer) text(t string) {
+	s.b = binary.AppendUvarint(s.b, uint64(len(t)))
+	s.b = append(s.b, t...)
+}
+func (s *summer) bytes(t []byte) {
+	s.b = binary.AppendUvarint(s.b, uint64(len(t)))
+	s.b = append(s.b, t...)
+}
+func (s *summer) num(n uint64)     { s.b = binary.AppendUvarint(s.b, n) }
+func (s *summer) time(t time.Time) { s.num(uint64(micros(t))) }
+func (s *summer) addr(a netip.Addr) {
+	if a.Is4() {
+		b := a.As4()
+		s.b = append(append(s.b, 4), b[:]...)
+		return
+	}
+	b := a.As16()
+	s.b = append(append(s.b, 6), b[:]...)
+}
+func (s *summer) addrs(list []netip.Addr) {
+	s.num(uint64(len(list)))
+	for _, a := range list {
+		s.addr(a)
+	}
+}
+func (s *summer) bool(on bool) {
+	n := byte(0)
+	if on {
+		n = 1
+	}
+	s.b = append(s.b, n)
+}
+func (s *summer) sum() int64 { return int64(crc32.Checksum(s.b, castagnoli)) }
+
+// sumDNS is the checksum of all that DNS shows of a host.
+func sumDNS(s *summer, h *ddns.Host) int64 {
+	s.b = s.b[:0]
+	s.text(h.Name.Wire())
+	s.text(h.Zone.Wire())
+	s.num(uint64(h.TTL))
+	s.bool(h.Suspended)
+	s.bool(h.Wildcard)
+	s.bool(h.Removed)
+	s.addrs(h.A)
+	s.addrs(h.AAAA)
+	if h.Prefix.IsValid() {
+		s.addr(h.Prefix.Addr())
+		s.num(uint64(h.Prefix.Bits()))
+	}
+	s.num(uint64(len(h.Followers)))
+	for _, f := range h.Followers {
+		s.text(f.Name.Wire())
+		s.addr(f.Low)
+		s.bool(f.A)
+		s.bool(f.AAAA)
+	}
+	s.num(uint64(len(h.TXT)))
+	for _, t := range h.TXT {
+		s.text(t.Value)
+		s.text(t.Credential)
+		s.time(t.Time)
+	}
+	return s.sum()
+}
+
+// sumRest is the checksum of a row's other columns. It begins with the first
+// one, so that parts of two rows cannot be mixed.
+func sumRest(s *summer, h *ddns.Host, dns int64) int64 {
+	s.b = s.b[:0]
+	s.num(uint64(dns))
+	s.num(h.Generation)
+	s.num(h.Published)
+	s.time(h.ChangedAt)
+	s.text(h.ChangedBy)
+	s.time(h.Seen)
+	s.time(h.Busy)
+	s.num(h.Refusals)
+	s.time(h.Created)
+	s.text(h.Addresses.String())
+	s.num(uint64(h.Lease.Microseconds()))
+	s.bool(h.Free)
+	s.bool(h.SeedOff)
+	s.num(uint64(len(h.Credentials)))
+	for _, id := range h.Credentials {
+		s.text(id)
+	}
+	s.num(uint64(len(h.Shown)))
+	for _, r := range h.Shown {
+		s.text(r.Owner.Wire())
+		s.num(uint64(r.Type))
+		s.num(uint64(r.TTL))
+		s.addrs(r.Addrs)
+		s.num(uint64(len(r.Texts)))
+		for _, t := range r.Texts {
+			s.text(t)
+		}
+	}
+	return s.sum()
+}
+
+// sums are a host row's two checksums.
+func sums(h *ddns.Host) (dns, rest int64) {
+	s := summer{make([]byte, 0, 256)}
+	dns = sumDNS(&s, h)
+	return dns, sumRest(&s, h, dns)
+}
+
+// reader takes the values of a row one after the other and keeps the first error.
+type reader struct {
+	row []driver.Value
+	at  int
+	err error
+}
+
+func (r *reader) next() driver.Value {
+	if r.at >= len(r.row) {
+		r.fail(errors.New("too few columns"))
+		return nil
+	}
+	r.at++
+	return r.row[r.at-1]
+}
+
+func (r *reader) fail(err error) {
+	if r.err == nil && err != nil {
+		r.err = fmt.Errorf("column %d: %w", r.at, err)
+	}
+}
+
+func (r *reader) num() int64 {
+	n, ok := r.next().(int64)
+	if !ok {
+		r.fail(errors.New("is not a number"))
+	}
+	return n
+}
+
+// text reads a text; null is "".
+func (r *reader) text() string {
+	switch t := r.next().(type) {
+	case string:
+		return t
+	case nil:
+		return ""
+	}
+	r.fail(errors.New("is not a text"))
+	return ""
+}
+
+// blob reads octets; null is nil.
+func (r *reader) blob() []byte {
+	switch b := r.next().(type) {
+	case []byte:
+		return b
+	case nil:
+		return nil
+	}
+	r.fail(errors.New("is not a blob"))
+	return nil
+}
+
+func (r *reader) time() time.Time { return fromMicros(r.num()) }
+
+func (r *reader) name() dnsname.Name {
+	n, err := dnsname.Parse(r.text())
+	r.fail(err)
+	return n
+}
+
+// decodeDNS reads dnsColumns into h, whose slices it reuses, and verifies their checksum.
+// lastZone spares the parsing of a zone that is the same as the row before.
+func decodeDNS(h *ddns.Host, row []driver.Value, zones *zoneMemo, s *summer) (id int64, r reader, err error) {
+	r = reader{row: row}
+	id = r.num()
+	h.Name = r.name()
+	h.Zone = zones.parse(&r)
+	h.TTL = uint32(r.num())
+	r.fail(setFlags(h, r.text()))
+	h.A, h.AAAA, err = addrs(h.A[:0], h.AAAA[:0], r.text())
+	r.fail(err)
+	r.fail(setDetail(h, r.text()))
+	sum := r.num()
+	if r.err == nil && sum != sumDNS(s, h) {
+		r.err = errors.New("its checksum does not match")
+	}
+	return id, r, r.err
+}
+
+// zoneMemo remembers the zone parsed last; hosts of a zone come in a row.
+type zoneMemo struct {
+	text string
+	name dnsname.Name
+}
+
+func (m *zoneMemo) parse(r *reader) dnsname.Name {
+	text := r.text()
+	if text == m.text && text != "" {
+		return m.name
+	}
+	n, err := dnsname.Parse(text)
+	r.fail(err)
+	if err == nil {
+		m.text, m.name = text, n
+	}
+	return n
+}
+
+// rowName is what to call a row in a message, before it is known to be sound.
+func rowName(row []driver.Value) string {
+	if len(row) > 1 {
+		if name, ok := row[1].(string); ok {
+			return fmt.Sprintf("host %.300q", name)
+		}
+	}
+	return "a host"
+}
+
+// decodeHost reads hostColumns and verifies both checksums. A bad row gives a *DamagedError.
+func decodeHost(row []driver.Value) (id int64, h *ddns.Host, err error) {
+	h = new(ddns.Host)
+	s := summer{make([]byte, 0, 256)}
+	id, r, err := decodeDNS(h, row, new(zoneMemo), &s)
+	if err != nil {
+		return id, nil, &DamagedError{rowName(row), err.Error()}
+	}
+	dns := row[7].(int64)
+	h.Generation = uint64(r.num())
+	h.Published = uint64(r.num())
+	h.ChangedAt = r.time()
+	h.ChangedBy = r.text()
+	h.Seen = r.time()
+	h.Busy = r.time()
+	r.next() // due is derived
+	h.Refusals = uint64(r.num())
+	h.Created = r.time()
+	rule, err := ddns.ParseAddressRule(r.text())
+	r.fail(err)
+	h.Addresses = rule
+	h.Lease = time.Duration(r.num()) * time.Microsecond
+	if ids := r.text(); ids != "" {
+		h.Credentials = strings.Split(ids, " ")
+	}
+	if shown := r.text(); shown != "" {
+		r.fail(json.Unmarshal([]byte(shown), &h.Shown))
+	}
+	sum := r.num()
+	if r.err == nil && sum != sumRest(&s, h, dns) {
+		r.err = errors.New("its checksum does not match")
+	}
+	if r.err != nil {
+		return id, nil, &DamagedError{rowName(row), r.err.Error()}
+	}
+	if len(h.A) == 0 {
+		h.A = nil
+	}
+	if len(h.AAAA) == 0 {
+		h.AAAA = nil
+	}
+	return id, h, nil
+}
+
+// due is the column of NextDue.
+func due(h *ddns.Host) driver.Value {
+	if t := h.NextDue(); !t.IsZero() {
+		return micros(t)
+	}
+	return nil
+}
+
+// insertHost adds a host's row and returns its id.
+func insertHost(c *conn, h *ddns.Host) (int64, error) {
+	det, err1 := encodeDetail(h)
+	shown, err2 := encodeShown(h.Shown)
+	if err := errors.Join(err1, err2); err != nil {
+		return 0, err
+	}
+	dns, rest := sums(h)
+	err := c.run("insert into hosts ("+hostColumns+") values (null, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		h.Name.String(), h.Zone.String(), int64(h.TTL), flags(h), string(appendAddrs(nil, h.A, h.AAAA)), det, dns,
+		int64(h.Generation), int64(h.Published), micros(h.ChangedAt), h.ChangedBy, micros(h.Seen), micros(h.Busy), due(h),
+		int64(h.Refusals), micros(h.Created), h.Addresses.String(), h.Lease.Microseconds(), strings.Join(h.Credentials, " "), shown, rest)
+	if err != nil {
+		return 0, err
+	}
+	return c.lastID()
+}
+
+// updateHost rewrites a host's row. Most updates change addresses and counters
+// only; for them a statement with half the arguments does.
+func updateHost(c *conn, id int64, before, h *ddns.Host) error {
+	dns, rest := sums(h)
+	addresses := string(appendAddrs(make([]byte, 0, 64), h.A, h.AAAA))
+	if sameButState(before, h) {
+		return c.run("update hosts set addresses = ?, dns_sum = ?, generation = ?, published = ?, changed = ?, changed_by = ?, seen = ?, busy = ?, due = ?, refusals = ?, sum = ? where id = ?",
+			addresses, dns, int64(h.Generation), int64(h.Published), micros(h.ChangedAt), h.ChangedBy, micros(h.Seen), micros(h.Busy), due(h), int64(h.Refusals), rest, id)
+	}
+	det, err1 := encodeDetail(h)
+	shown, err2 := encodeShown(h.Shown)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	return c.run("update hosts set zone = ?, ttl = ?, flags = ?, addresses = ?, detail = ?, dns_sum = ?, generation = ?, published = ?, changed = ?, changed_by = ?, seen = ?, busy = ?, due = ?, refusals = ?, created = ?, policy = ?, lease = ?, credentials = ?, shown = ?, sum = ? where id = ?",
+		h.Zone.String(), int64(h.TTL), flags(h), addresses, det, dns, int64(h.Generation), int64(h.Published), micros(h.ChangedAt), h.ChangedBy,
+		micros(h.Seen), micros(h.Busy), due(h), int64(h.Refusals), micros(h.Created), h.Addresses.String(), h.Lease.Microseconds(),
+		strings.Join(h.Credentials, " "), shown, rest, id)
+}
+
+// sameButState tells whether b differs from a at most in what the short
+// statement of updateHost writes.
+func sameButState(a, b *ddns.Host) bool {
+	return a.Zone == b.Zone && a.TTL == b.TTL && a.Addresses == b.Addresses && a.Free == b.Free && a.SeedOff == b.SeedOff &&
+		a.Suspended == b.Suspended && a.Wildcard == b.Wildcard && a.Removed == b.Removed && a.Lease == b.Lease &&
+		a.Prefix == b.Prefix && equal(a.Followers, b.Followers) && equal(a.TXT, b.TXT) && equal(a.Credentials, b.Credentials) &&
+		a.Created.Equal(b.Created) && sameShown(a.Shown, b.Shown)
+}
+
+// equal is slices.Equal with a short cut for slices that are one and the same.
+func equal[T comparable](a, b []T) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	if len(a) == 0 || &a[0] == &b[0] {
+		return true
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func sameShown(a, b []ddns.RRset) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	if len(a) == 0 || &a[0] == &b[0] {
+		return true
+	}
+	x, _ := json.Marshal(a)
+	y, _ := json.Marshal(b)
+	return bytes.Equal(x, y)
+}

@@ -1,0 +1,224 @@
+package sqlite
+
+import (
+	"database/sql/driver"
+	"fmt"
+)
+
+// applicationID marks a database as ours in its header: "gdwt".
+const applicationID = 0x67647774
+
+// schemaVersion is the newest format that this program knows: PRAGMA user_version.
+const schemaVersion = 1
+
+// step is one forward migration. It runs in a transaction of its own together
+// with the new version number, so a crash leaves the version before or after.
+type step struct {
+	to int
+	do func(*conn) error
+}
+
+// steps lead from an empty file to schemaVersion, in order. A released step is
+// never edited.
+var steps = []step{
+	{1, func(c *conn) error { return c.exec(schema1) }},
+}
+
+// schema1 is the first format.
+//
+// Times are microseconds since 1970, 0 for none; the views show them as text.
+// Names are texts without the trailing dot. Lists are separated by spaces.
+//
+// An ordinary update rewrites one row of hosts and one of events and touches no
+// index: the partial ones hold only hosts that something is to be done about.
+const schema1 = `
+create table hosts (
+	id          integer primary key,
+	name        text    not null,
+	zone        text    not null,
+	ttl         integer not null,           -- seconds
+	flags       text    not null,           -- words: suspended wildcard removed free seed-off
+	addresses   text    not null,           -- IPv4 first
+	detail      text,                       -- JSON: prefix, followers, txt; null when there are none
+	dns_sum     integer not null,           -- CRC-32C of what DNS shows, see sumDNS
+	generation  integer not null,
+	published   integer not null,
+	changed     integer not null,
+	changed_by  text    not null,
+	seen        integer not null,
+	busy        integer not null,
+	due         integer,                    -- when something ends by itself
+	refusals    integer not null,
+	created     integer not null,
+	policy      text    not null,           -- public, any or CIDR blocks
+	lease       integer not null,           -- microseconds
+	credentials text    not null,           -- IDs
+	shown       text,                       -- JSON: RRsets that DNS showed at published
+	sum         integer not null            -- CRC-32C of the rest, see sumRest
+);
+create index hosts_due on hosts(due, id) where due is not null;
+create index hosts_unpublished on hosts(id) where published < generation;
+
+create table names (
+	name text primary key,
+	host integer not null,
+	kind text    not null                   -- host, wildcard or follower
+) without rowid;
+
+create table credentials (
+	id          text primary key,
+	kind        text    not null,
+	algorithm   text    not null,
+	state       text    not null,
+	verifier    blob,
+	sealed      blob,                       -- AES-256-GCM; the key is in seal.key
+	fingerprint blob,
+	grants      text    not null,           -- JSON
+	networks    text    not null,
+	rate        integer not null,           -- changes an hour; 0: the host's limit
+	created     integer not null,
+	expires     integer not null,
+	mark        integer not null,
+	label       text    not null,
+	sum         integer not null            -- CRC-32C of the row, see sumCredential
+) without rowid;
+create unique index credentials_fingerprint on credentials(fingerprint) where fingerprint is not null;
+
+create table grants (
+	host       text not null,
+	credential text not null,
+	primary key (host, credential)
+) without rowid;
+
+-- A ring for each host: id is 64 times the host's id plus a slot, 0 to 31 for
+-- changes (the generation modulo 32) and 32 to 39 for refusals.
+create table events (
+	id         integer primary key,
+	time       integer not null,
+	generation integer not null,
+	count      integer,                     -- the host's refusals so far; null for a change
+	outcome    text    not null,
+	door       text    not null,
+	credential text,
+	source     text,
+	proven     integer not null,
+	what       text,
+	before     text,                        -- addresses
+	after      text,
+	host       integer as (id / 64) virtual
+);
+
+create table retired (
+	name       text primary key,
+	generation integer not null             -- at which the name's last host went
+) without rowid;
+
+create table zones (
+	name        text primary key,
+	serial      integer not null,           -- SOA serial, with every change of the zone
+	fingerprint blob                        -- of the zone's static content
+) without rowid;
+
+create table notes (
+	key   text primary key,
+	value text not null
+) without rowid;
+
+create view host_view as
+	select name, zone, ttl, flags, addresses, detail, generation, published,
+		strftime('%Y-%m-%dT%H:%M:%SZ', created / 1000000, 'unixepoch') as created,
+		strftime('%Y-%m-%dT%H:%M:%SZ', changed / 1000000, 'unixepoch') as changed, changed_by,
+		case when seen = 0 then '' else strftime('%Y-%m-%dT%H:%M:%SZ', seen / 1000000, 'unixepoch') end as seen,
+		refusals, policy, lease / 1000000 as lease_seconds, credentials
+	from hosts;
+create view event_view as
+	select h.name as host, strftime('%Y-%m-%dT%H:%M:%SZ', e.time / 1000000, 'unixepoch') as time, e.generation,
+		e.outcome, e.door, e.credential, e.source, e.proven, e.what, e.before, e.after
+	from events e join hosts h on h.id = e.host;
+`
+
+// version reads a database's application ID and format version. fresh tells
+// that nothing has been made in it yet.
+func version(c *conn) (application, format int64, fresh bool, err error) {
+	if application, _, err = c.queryInt("pragma application_id"); err != nil {
+		return 0, 0, false, err
+	}
+	if format, _, err = c.queryInt("pragma user_version"); err != nil {
+		return 0, 0, false, err
+	}
+	tables, _, err := c.queryInt("select count(*) from sqlite_master")
+	return application, format, application == 0 && format == 0 && tables == 0, err
+}
+
+// checkVersion refuses what is not ours or is newer than this program, before
+// anything is written.
+func checkVersion(c *conn, file string) (format int64, err error) {
+	application, format, fresh, err := version(c)
+	switch {
+	case err != nil:
+		return 0, err
+	case fresh:
+		return 0, nil
+	case application != applicationID:
+		return 0, fmt.Errorf("%s is an SQLite database, but not one of godwit's: give another data directory", file)
+	case format > schemaVersion:
+		return 0, fmt.Errorf("%s has format %d and this godwit knows formats up to %d: it was written by a newer godwit; run that version (nothing has been touched)",
+			file, format, schemaVersion)
+	}
+	return format, nil
+}
+
+// migrate takes a database step by step to the newest format.
+func migrate(c *conn, steps []step) error {
+	_, format, _, err := version(c)
+	if err != nil {
+		return err
+	}
+	for _, s := range steps {
+		if int64(s.to) <= format {
+			continue
+		}
+		if err := inTransaction(c, func() error {
+			if err := s.do(c); err != nil {
+				return err
+			}
+			// Pragmas take no arguments; these are our own numbers.
+			return c.exec(fmt.Sprintf("pragma application_id = %d; pragma user_version = %d", applicationID, s.to))
+		}); err != nil {
+			return fmt.Errorf("migrate to format %d: %w", s.to, err)
+		}
+	}
+	return nil
+}
+
+// inTransaction runs do in a write transaction and rolls back if it fails.
+func inTransaction(c *conn, do func() error) error {
+	if err := c.run("begin immediate"); err != nil {
+		return err
+	}
+	err := do()
+	if err == nil {
+		err = c.run("commit")
+	}
+	if err != nil {
+		_ = c.run("rollback") // SQLite may have done so already
+	}
+	return err
+}
+
+// note reads a text kept about the database itself; "" if there is none.
+func note(c *conn, key string) (string, error) {
+	text, _, err := c.queryText("select value from notes where key = ?", key)
+	return text, err
+}
+
+func setNote(c *conn, key, value string) error {
+	return c.run("insert into notes values (?, ?) on conflict (key) do update set value = excluded.value", key, value)
+}
+
+func textOrNull(s string) driver.Value {
+	if s == "" {
+		return nil
+	}
+	return s
+}

@@ -1,0 +1,529 @@
+// Package sqlite keeps hosts in one SQLite file that any SQLite tool can read.
+//
+// One goroutine writes. It takes whatever is queued, decides each write against
+// the present state, commits all that hold in one transaction with one sync,
+// tells the follower ([Store.Follow]), and only then answers: an acknowledged
+// write is on disk and in DNS. There is no timer, so a lone writer waits for
+// one sync only. Readers use the write-ahead log's snapshots and a cache of
+// decoded hosts, and never wait for the writer.
+//
+// What must hold:
+//
+//   - A write that was acknowledged survives the process, the kernel and the
+//     power. A write that was refused, or whose caller saw another error, may
+//     have happened only in the latter case.
+//   - After any failed write or sync nothing is acknowledged until the database
+//     has been opened again, everything in the log has been brought into the
+//     file and synced, and what the file holds has been compared with what was
+//     acknowledged (see recover.go).
+//   - Each host's row has checksums. A damaged row is reported by name and is
+//     neither served nor published.
+//   - Only one process has a data directory open; a lock file sees to it.
+//
+// The directory has mode 0700 and holds godwit.db (with -wal and -shm beside it
+// while it is open), seal.key and godwit.lock, all 0600.
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
+)
+
+// Names of the files in a data directory.
+const (
+	databaseFile = "godwit.db"
+	lockFile     = "godwit.lock"
+)
+
+// Config tunes a store. The zero value is good for everyone.
+type Config struct {
+	Log *slog.Logger     // nil: nothing is logged
+	Now func() time.Time // for SOA serials; nil: time.Now
+	// Cache bounds the decoded hosts that are kept, in bytes. 0: 64 MiB;
+	// negative: none.
+	Cache int
+	// PageCache bounds the writer's cache of database pages, in bytes; readers
+	// have a sixteenth of it each. 0: 64 MiB.
+	PageCache int
+}
+
+func (cfg Config) withDefaults() Config {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Cache == 0 {
+		cfg.Cache = defaultCache
+	}
+	if cfg.PageCache == 0 {
+		cfg.PageCache = defaultPageCache
+	}
+	return cfg
+}
+
+const (
+	defaultCache     = 64 << 20
+	defaultPageCache = 64 << 20
+	// maxReaders bounds the connections that read at the same time.
+	maxReaders = 4
+	// checkpointPages is how long the log grows before its pages are brought
+	// into the file, in pages: 40 MiB. SQLite's own 1000 costs a sixth of the
+	// throughput and doubles the 99th percentile.
+	checkpointPages = 10000
+)
+
+// ErrClosed: the store has been closed.
+var ErrClosed = errors.New("the store is closed")
+
+// Store is an open data directory. It is a ddns.Store and a ddns.Sealer. Safe
+// for concurrent use.
+type Store struct {
+	dir    string
+	file   string
+	cfg    Config
+	lock   *lock
+	seal   *sealer
+	cache  *cache
+	writer *writer
+
+	readers chan *conn // maxReaders of them at rest; nil: not yet opened
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+var (
+	_ ddns.Store  = (*Store)(nil)
+	_ ddns.Sealer = (*Store)(nil)
+)
+
+// Open opens a data directory, making it and what belongs in it if need be, and
+// takes its lock. A directory that somebody else has open, that a newer godwit
+// wrote, or that holds something else is refused and left as it is.
+//
+// A directory or file of godwit's that others may read is tightened to its
+// owner, with a warning in the log; a directory with other people's files in it
+// is refused instead, because it is not ours to close.
+func Open(dir string, cfg Config) (_ *Store, err error) {
+	cfg = cfg.withDefaults()
+	file := filepath.Join(dir, databaseFile)
+	if err := prepareDir(dir, cfg.Log); err != nil {
+		return nil, err
+	}
+	lock, err := takeLock(filepath.Join(dir, lockFile))
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = lock.release()
+		}
+	}()
+	crashed, err := openDatabase(file, cfg, steps)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{dir: dir, file: file, cfg: cfg, lock: lock, cache: newCache(max(cfg.Cache, 0)), readers: make(chan *conn, maxReaders)}
+	for range maxReaders {
+		s.readers <- nil
+	}
+	w, err := newWriter(s)
+	if err != nil {
+		return nil, err
+	}
+	if s.seal, err = openSealer(dir, w.conn, cfg.Log); err != nil {
+		return nil, errors.Join(err, w.conn.close())
+	}
+	if crashed {
+		cfg.Log.Info("the store was not closed last time; its log has been read", "file", file)
+	}
+	s.writer = w
+	go w.run()
+	return s, nil
+}
+
+// prepareDir makes the data directory, private to its owner.
+func prepareDir(dir string, log *slog.Logger) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if name := e.Name(); !strings.HasPrefix(name, "godwit.") && !strings.HasPrefix(name, "seal") && name != "admin.sock" && name != "lost+found" {
+			return fmt.Errorf("the data directory %s is open to others (mode %04o) and holds %s, which is not godwit's: give a directory of its own, or run: chmod 700 %s",
+				dir, info.Mode().Perm(), name, dir)
+		}
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return fmt.Errorf("close the data directory to others: %w", err)
+	}
+	log.Info("the data directory was open to others and is now its owner's only", "dir", dir)
+	return nil
+}
+
+// tighten makes a file its owner's only.
+func tighten(file string, log *slog.Logger) error {
+	info, err := os.Stat(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil || info.Mode().Perm()&0o077 == 0 {
+		return err
+	}
+	if err := os.Chmod(file, 0o600); err != nil {
+		return fmt.Errorf("close %s to others: %w", file, err)
+	}
+	log.Warn("a file was open to others and is now its owner's only; if others have read it, rotate the hosts' secrets", "file", file)
+	return nil
+}
+
+// quickCheckBytes is up to which size a database that was not closed is checked
+// whole at once. Beyond it, the check takes longer than a start may (1.5 s per
+// million hosts); row checksums guard what is served either way, and godwit
+// check does the rest on demand.
+const quickCheckBytes = 64 << 20
+
+// openDatabase makes or migrates the database file, and says whether it was not
+// closed last time.
+func openDatabase(file string, cfg Config, steps []step) (crashed bool, err error) {
+	for _, f := range []string{file, file + "-wal", file + "-shm"} {
+		if err := tighten(f, cfg.Log); err != nil {
+			return false, err
+		}
+	}
+	// Made here, because SQLite would make it readable for all.
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return false, fmt.Errorf("open the database: %w", err)
+	}
+	info, err := f.Stat()
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return false, fmt.Errorf("open the database: %w", err)
+	}
+	if err := syncDir(filepath.Dir(file)); err != nil {
+		return false, err
+	}
+	if wal, err := os.Stat(file + "-wal"); err == nil && wal.Size() > 0 {
+		crashed = true
+	}
+	c, err := openConn(file, 4<<10, false)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	format, err := checkVersion(c, file)
+	if err != nil {
+		return false, explain(err)
+	}
+	if mode, _, err := c.queryText("pragma journal_mode = wal"); err != nil || mode != "wal" {
+		return false, explain(fmt.Errorf("%s cannot have a write-ahead log (mode %q; is the file system a network share?): %w", file, mode, err))
+	}
+	if crashed && format > 0 && info.Size() <= quickCheckBytes {
+		found, err := integrity(c, "quick_check")
+		if err != nil {
+			return false, explain(err)
+		}
+		if len(found) > 0 {
+			cfg.Log.Error("the database is damaged: run godwit check, and restore a backup", "file", file, "finding", found[0])
+		}
+	}
+	return crashed, explain(migrate(c, steps))
+}
+
+// explain adds to an error of SQLite's what to do about it.
+func explain(err error) error {
+	switch code(err) {
+	case codeFull:
+		return fmt.Errorf("the disk is full: free some space, and changes go on by themselves: %w", err)
+	case codeCorrupt, codeNotADB:
+		return fmt.Errorf("the database is damaged: run godwit check, and restore a backup: %w", err)
+	case codeReadOnly:
+		return fmt.Errorf("the database cannot be written: look at the permissions and the mount: %w", err)
+	case codeIO:
+		return fmt.Errorf("the disk fails: look at the system's log: %w", err)
+	}
+	return err
+}
+
+// Primary result codes of SQLite.
+const (
+	codeBusy     = 5
+	codeReadOnly = 8
+	codeIO       = 10
+	codeCorrupt  = 11
+	codeFull     = 13
+	codeNotADB   = 26
+)
+
+// syncDir makes a directory's entries durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+// Close waits for what is queued, brings the log into the file and gives the
+// lock back. Later calls of any method return ErrClosed.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() {
+		close(s.writer.closing)
+		<-s.writer.stopped
+		var errs []error
+		for range maxReaders {
+			if c := <-s.readers; c != nil {
+				errs = append(errs, c.close())
+			}
+		}
+		// Last, so that the log is brought into the file once, by its only user.
+		if s.writer.conn != nil {
+			errs = append(errs, s.writer.conn.close())
+		}
+		s.closeErr = errors.Join(append(errs, s.lock.release())...)
+	})
+	return s.closeErr
+}
+
+// read lends a connection for reading to do.
+func (s *Store) read(ctx context.Context, do func(*conn) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var c *conn
+	select {
+	case <-s.writer.stopped:
+		return ErrClosed
+	case c = <-s.readers:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	var err error
+	defer func() { s.readers <- c }()
+	if c == nil {
+		if c, err = openConn(s.file, s.cfg.PageCache/16>>10, false); err != nil {
+			return err
+		}
+		// A belt to the braces: readers never write.
+		if err = c.exec("pragma query_only = on"); err != nil {
+			_ = c.close()
+			c = nil
+			return err
+		}
+	}
+	if err = do(c); code(err) != 0 {
+		_ = c.close() // whatever went wrong, the next reader starts anew
+		c = nil
+		return explain(err)
+	}
+	return err
+}
+
+// damaged reports a row that cannot be used.
+func (s *Store) damaged(err error) {
+	s.cfg.Log.Error("a stored row is damaged; it is left out", "err", err)
+}
+
+// Host returns the host of that name and all credentials granted on it. A
+// damaged row gives a *DamagedError.
+func (s *Store) Host(ctx context.Context, name dnsname.Name) (*ddns.Host, []*ddns.Credential, error) {
+	e, ticket := s.cache.get(name)
+	if e == nil {
+		err := s.read(ctx, func(c *conn) (err error) {
+			e, err = s.readEntry(c, name, true)
+			return err
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("read host %s: %w", name, err)
+		}
+		if e == nil {
+			return nil, nil, ddns.ErrNoHost
+		}
+		s.cache.put(name, e, ticket)
+	}
+	return e.host, e.creds, nil
+}
+
+const selectByName = "select " + hostColumns + " from hosts where id = (select host from names where name = ? and kind = 'host')"
+
+// readEntry reads a host, and its credentials if asked to; nil if there is none.
+func (s *Store) readEntry(c *conn, name dnsname.Name, credentials bool) (*entry, error) {
+	var e *entry
+	text := name.String()
+	err := c.query(selectByName, func(row []driver.Value) error {
+		id, h, err := decodeHost(row)
+		if err != nil {
+			return err
+		}
+		if h.Name != name {
+			return &DamagedError{"host " + text, "its name leads to the row of " + h.Name.String()}
+		}
+		e = &entry{id: id, host: h}
+		return nil
+	}, text)
+	if err != nil || e == nil || !credentials {
+		return e, err
+	}
+	e.creds, err = readCredentials(c, text, s.damaged)
+	e.complete = true
+	return e, err
+}
+
+// Credential finds a credential by its ID.
+func (s *Store) Credential(ctx context.Context, id string) (*ddns.Credential, error) {
+	var cred *ddns.Credential
+	err := s.read(ctx, func(c *conn) (err error) {
+		cred, err = readCredential(c, id)
+		return err
+	})
+	if err == nil && cred == nil {
+		err = ddns.ErrNoCredential
+	}
+	return cred, err
+}
+
+const selectOwner = "select h.name from names n join hosts h on h.id = n.host where n.name = ?"
+
+// Owner says which host owns a name: its own, its wildcard or a follower's.
+func (s *Store) Owner(ctx context.Context, name dnsname.Name) (dnsname.Name, error) {
+	var text string
+	var ok bool
+	err := s.read(ctx, func(c *conn) (err error) {
+		text, ok, err = c.queryText(selectOwner, name.String())
+		return err
+	})
+	switch {
+	case err != nil:
+		return dnsname.Name{}, err
+	case !ok:
+		return dnsname.Name{}, ddns.ErrNoHost
+	}
+	return dnsname.Parse(text)
+}
+
+// Events returns the newest events of a host: 32 changes and 8 refusals at
+// most. They go with the host, because a later host of the name may be another
+// person's.
+func (s *Store) Events(ctx context.Context, name dnsname.Name) ([]ddns.Event, error) {
+	var out []ddns.Event
+	err := s.read(ctx, func(c *conn) error {
+		id, ok, err := c.queryInt("select host from names where name = ? and kind = 'host'", name.String())
+		if err != nil || !ok {
+			return errors.Join(err, ddns.ErrNoHost)
+		}
+		out, err = readEvents(c, id, s.damaged)
+		return err
+	})
+	return out, err
+}
+
+// Hosts lists all hosts in order of their names.
+func (s *Store) Hosts(ctx context.Context, cursor string, limit int) ([]*ddns.Host, string, error) {
+	return s.list(ctx, limit, func(h *ddns.Host, _ int64) string { return h.Name.String() },
+		"select h."+strings.ReplaceAll(hostColumns, ", ", ", h.")+" from names n join hosts h on h.id = n.host where n.kind = 'host' and n.name > ? order by n.name limit ?",
+		cursor)
+}
+
+// Unpublished lists hosts with Published below Generation, the oldest host first.
+func (s *Store) Unpublished(ctx context.Context, cursor string, limit int) ([]*ddns.Host, string, error) {
+	after, err := cursorNumbers(cursor, 1)
+	if err != nil {
+		return nil, "", err
+	}
+	return s.list(ctx, limit, func(_ *ddns.Host, id int64) string { return strconv.FormatInt(id, 10) },
+		"select "+hostColumns+" from hosts where published < generation and id > ? order by id limit ?", after[0])
+}
+
+// Due lists hosts whose NextDue is set and not after now, the most overdue
+// first. One that moves to another time not after now during the listing may be
+// listed again.
+func (s *Store) Due(ctx context.Context, now time.Time, cursor string, limit int) ([]*ddns.Host, string, error) {
+	after, err := cursorNumbers(cursor, 2)
+	if err != nil {
+		return nil, "", err
+	}
+	return s.list(ctx, limit, func(h *ddns.Host, id int64) string { return fmt.Sprintf("%d,%d", micros(h.NextDue()), id) },
+		"select "+hostColumns+" from hosts where due is not null and (due, id) > (?, ?) and due <= ? order by due, id limit ?", after[0], after[1], micros(now))
+}
+
+// cursorNumbers reads a cursor of n numbers; "" stands before all others.
+func cursorNumbers(cursor string, n int) ([]int64, error) {
+	out := make([]int64, n)
+	if cursor == "" {
+		out[0] = -1 << 62
+		return out, nil
+	}
+	parts := strings.Split(cursor, ",")
+	for i := range out {
+		var err error
+		if len(parts) != n {
+			err = strconv.ErrSyntax
+		} else {
+			out[i], err = strconv.ParseInt(parts[i], 10, 64)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cursor %.40q is not one that this store gave", cursor)
+		}
+	}
+	return out, nil
+}
+
+// list reads one page. cursorOf says how to go on after a host; the page's limit
+// is the statement's last argument. Damaged rows are reported and left out.
+func (s *Store) list(ctx context.Context, limit int, cursorOf func(*ddns.Host, int64) string, text string, args ...driver.Value) ([]*ddns.Host, string, error) {
+	if limit < 1 || limit > 1000 {
+		return nil, "", fmt.Errorf("a page has 1 to 1000 hosts, not %d", limit)
+	}
+	var out []*ddns.Host
+	next, rows := "", 0
+	err := s.read(ctx, func(c *conn) error {
+		return c.query(text, func(row []driver.Value) error {
+			rows++
+			id, h, err := decodeHost(row)
+			if bad, ok := errors.AsType[*DamagedError](err); ok {
+				s.damaged(bad)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			out = append(out, h)
+			next = cursorOf(h, id)
+			return nil
+		}, append(args, int64(limit))...)
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("list hosts: %w", err)
+	}
+	if rows < limit {
+		next = ""
+	}
+	return out, next, nil
+}

@@ -1,0 +1,383 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
+)
+
+const (
+	// queueLength bounds the writes that wait. Who finds the queue full waits
+	// for a place as long as its context lets it.
+	queueLength = 1024
+	// batchLength bounds the writes of one transaction, and with it how long
+	// the first of them waits for the last.
+	batchLength = 512
+)
+
+// op is one write in the queue. do decides it against the present state and
+// then writes, inside the batch's transaction. If it returns a refusal (see
+// refused) it has written nothing; any other error fails the whole batch.
+type op struct {
+	do func(*batch) error
+	// alone, if set, is run in place of do between two transactions.
+	alone func(*writer) error
+	err   error
+	done  chan error
+}
+
+var ops = sync.Pool{New: func() any { return &op{done: make(chan error, 1)} }}
+
+// invalidError is a write that no state would make right.
+type invalidError struct{ why string }
+
+func (e *invalidError) Error() string { return e.why }
+
+// refused tells errors that decide one write from those of the store.
+func refused(err error) bool {
+	for _, is := range []error{ddns.ErrConflict, ddns.ErrNoHost, ddns.ErrNameTaken, ddns.ErrSecretTaken, ddns.ErrNoCredential} {
+		if err == is {
+			return true
+		}
+	}
+	switch err.(type) {
+	case *invalidError, *DamagedError:
+		return true
+	}
+	return false
+}
+
+// write queues a write and waits for its outcome.
+func (s *Store) write(ctx context.Context, do func(*batch) error) error {
+	return s.submit(ctx, do, nil)
+}
+
+// submit waits for a place in the queue as long as ctx lets it. Once queued, a
+// write is waited for: its outcome matters to DNS whether its caller is there or not.
+func (s *Store) submit(ctx context.Context, do func(*batch) error, alone func(*writer) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	o := ops.Get().(*op)
+	o.do, o.alone, o.err = do, alone, nil
+	select {
+	case s.writer.queue <- o:
+	default:
+		select {
+		case s.writer.queue <- o:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.writer.stopped:
+			return ErrClosed
+		}
+	}
+	var err error
+	select {
+	case err = <-o.done:
+	case <-s.writer.stopped:
+		select {
+		case err = <-o.done:
+		default:
+			return ErrClosed // queued after the writer looked for the last time
+		}
+	}
+	o.do, o.alone = nil, nil
+	ops.Put(o)
+	return err
+}
+
+// zoneState is what is stored of one zone.
+type zoneState struct {
+	serial      ddns.Serial
+	fingerprint []byte
+}
+
+// writer owns the connection that writes, and all state that only it may change.
+type writer struct {
+	s       *Store
+	queue   chan *op
+	closing chan struct{} // closed by Close
+	stopped chan struct{} // closed when the writer has answered everybody and is gone
+
+	conn   *conn // nil while the store is sick
+	zones  map[dnsname.Name]zoneState
+	follow func(ddns.Commit)
+	illness
+}
+
+func newWriter(s *Store) (*writer, error) {
+	w := &writer{s: s, queue: make(chan *op, queueLength), closing: make(chan struct{}), stopped: make(chan struct{})}
+	var err error
+	if w.conn, err = s.openWriting(); err != nil {
+		return nil, err
+	}
+	if w.zones, err = readZones(w.conn); err != nil {
+		return nil, errors.Join(err, w.conn.close())
+	}
+	return w, nil
+}
+
+// openWriting opens the connection that writes.
+func (s *Store) openWriting() (*conn, error) {
+	c, err := openConn(s.file, s.cfg.PageCache>>10, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.exec(fmt.Sprintf("pragma wal_autocheckpoint = %d", checkpointPages)); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+// run is the writer's goroutine. It keeps to one thread, so that the N-th sync
+// of the process's tracer is the N-th sync of the store.
+func (w *writer) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(w.stopped)
+	batch := make([]*op, 0, batchLength)
+	for {
+		batch = batch[:0]
+		select {
+		case o := <-w.queue:
+			batch = append(batch, o)
+		case <-w.retry():
+			w.heal()
+			continue
+		case <-w.closing:
+			w.drain()
+			return
+		}
+	more:
+		for len(batch) < batchLength && batch[len(batch)-1].alone == nil {
+			select {
+			case o := <-w.queue:
+				batch = append(batch, o)
+			default:
+				break more
+			}
+		}
+		w.serve(batch)
+	}
+}
+
+// drain does what was queued before Close.
+func (w *writer) drain() {
+	for {
+		select {
+		case o := <-w.queue:
+			w.serve([]*op{o})
+		default:
+			return
+		}
+	}
+}
+
+// serve does a batch of writes and answers them; only the last may be alone.
+func (w *writer) serve(ops []*op) {
+	last := ops[len(ops)-1]
+	if last.alone != nil {
+		ops = ops[:len(ops)-1]
+	}
+	if len(ops) > 0 {
+		if w.conn == nil {
+			w.refuse(ops)
+		} else {
+			w.commit(ops)
+		}
+		for _, o := range ops {
+			o.done <- o.err
+		}
+	}
+	if last.alone != nil {
+		last.done <- guard(func() error { return last.alone(w) })
+	}
+}
+
+// guard turns a panic into an error, so that whoever waits gets an answer.
+func guard(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return do()
+}
+
+// batch is one transaction in the making.
+type batch struct {
+	w   *writer
+	now time.Time
+	// hosts are those that the batch has written or looked at in the database,
+	// as they will be. Only the written ones go to the cache.
+	hosts   map[dnsname.Name]*entry
+	before  map[dnsname.Name]*entry // what they were; nil for none
+	looked  map[dnsname.Name]*entry // read, not written
+	changes []ddns.HostChange
+	serials map[dnsname.Name]ddns.Serial
+	zones   map[dnsname.Name]zoneState // that are new or differ
+	wrote   bool
+}
+
+// commit does all writes that hold, in one transaction. It leaves the outcome of
+// each in its err.
+func (w *writer) commit(ops []*op) {
+	b := &batch{w: w, now: w.s.cfg.Now()}
+	var end func(bool)
+	err := guard(func() error {
+		if err := w.conn.run("begin immediate"); err != nil {
+			return err
+		}
+		for _, o := range ops {
+			if o.err = o.do(b); o.err != nil && !refused(o.err) {
+				return o.err
+			}
+		}
+		if !b.wrote {
+			return w.conn.run("rollback")
+		}
+		if err := b.writeZones(); err != nil {
+			return err
+		}
+		end = w.s.cache.begin(b.hosts)
+		if err := w.conn.run("commit"); err != nil {
+			return err
+		}
+		for name, z := range b.zones {
+			w.zones[name] = z
+		}
+		// DNS first: whoever sees the new state in the store finds it in DNS too.
+		if w.follow != nil && len(b.changes) > 0 {
+			w.follow(ddns.Commit{Changes: b.changes, Serials: b.serials})
+		}
+		return nil
+	})
+	if end != nil {
+		end(err == nil)
+	}
+	if err == nil {
+		return
+	}
+	w.fall(b, err)
+	for _, o := range ops {
+		if o.err == nil || !refused(o.err) {
+			o.err = fmt.Errorf("could not confirm that the change is stored: %w", explain(err))
+		}
+	}
+}
+
+// load finds a host as the batch sees it: as it will be after the writes
+// before; nil if there is none. Its credentials may be missing: see credentials.
+func (b *batch) load(name dnsname.Name) (*entry, error) {
+	if e, ok := b.hosts[name]; ok {
+		if e.gone {
+			return nil, nil
+		}
+		return e, nil
+	}
+	if e, ok := b.looked[name]; ok {
+		return e, nil
+	}
+	if e, _ := b.w.s.cache.get(name); e != nil {
+		return e, nil
+	}
+	e, err := b.w.s.readEntry(b.w.conn, name, false)
+	if err == nil {
+		if b.looked == nil {
+			b.looked = map[dnsname.Name]*entry{}
+		}
+		b.looked[name] = e
+	}
+	return e, err
+}
+
+// put makes e the state of its host in this batch. before is what load gave.
+func (b *batch) put(name dnsname.Name, before, e *entry) {
+	if b.hosts == nil {
+		b.hosts, b.before = map[dnsname.Name]*entry{}, map[dnsname.Name]*entry{}
+	}
+	if _, ok := b.before[name]; !ok {
+		b.before[name] = before
+	}
+	b.hosts[name] = e
+	b.wrote = true
+}
+
+// credential finds a credential as the batch sees it; nil if there is none.
+// Statements of the transaction see what the ones before wrote.
+func (b *batch) credential(id string) (*ddns.Credential, error) { return readCredential(b.w.conn, id) }
+
+// touchZone gives a zone a new serial in this transaction.
+func (b *batch) touchZone(name dnsname.Name) {
+	if _, ok := b.serials[name]; ok || name.IsZero() {
+		return
+	}
+	z := b.zone(name)
+	z.serial = z.serial.Next(b.now)
+	b.setZone(name, z)
+}
+
+func (b *batch) zone(name dnsname.Name) zoneState {
+	if z, ok := b.zones[name]; ok {
+		return z
+	}
+	return b.w.zones[name]
+}
+
+func (b *batch) setZone(name dnsname.Name, z zoneState) {
+	if b.zones == nil {
+		b.zones, b.serials = map[dnsname.Name]zoneState{}, map[dnsname.Name]ddns.Serial{}
+	}
+	b.zones[name], b.serials[name] = z, z.serial
+	b.wrote = true
+}
+
+func (b *batch) writeZones() error {
+	for name, z := range b.zones {
+		if err := b.w.conn.run("insert into zones values (?, ?, ?) on conflict (name) do update set serial = excluded.serial, fingerprint = excluded.fingerprint",
+			name.String(), int64(z.serial), blobOrNull(z.fingerprint)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readZones(c *conn) (map[dnsname.Name]zoneState, error) {
+	zones := map[dnsname.Name]zoneState{}
+	err := c.query("select name, serial, fingerprint from zones", func(row []driver.Value) error {
+		r := reader{row: row}
+		name := r.name()
+		z := zoneState{ddns.Serial(r.num()), r.blob()}
+		if r.err != nil {
+			return &DamagedError{fmt.Sprintf("zone %.300v", row[0]), r.err.Error()}
+		}
+		zones[name] = z
+		return nil
+	})
+	return zones, err
+}
+
+// Zone returns a zone's SOA serial. If the fingerprint, which stands for the
+// zone's static content, is not the stored one, the serial moves forward and
+// both are stored, durably, before it returns. A new zone begins at the Unix time.
+func (s *Store) Zone(ctx context.Context, apex dnsname.Name, fingerprint []byte) (ddns.Serial, error) {
+	var serial ddns.Serial
+	err := s.write(ctx, func(b *batch) error {
+		z := b.zone(apex)
+		if z.serial == 0 || string(z.fingerprint) != string(fingerprint) {
+			z.serial, z.fingerprint = z.serial.Next(b.now), append([]byte(nil), fingerprint...)
+			b.setZone(apex, z)
+		}
+		serial = z.serial
+		return nil
+	})
+	return serial, err
+}
