@@ -1,0 +1,247 @@
+package httpserver
+
+import (
+	"net/http"
+	"strconv"
+
+	"godwit/internal/api"
+	"godwit/internal/ddns"
+)
+
+// pageHosts is how many hosts a page has if the request does not say.
+const pageHosts = 500
+
+func (s *Server) listHosts(w http.ResponseWriter, r *http.Request) {
+	q, err := query(r, "cursor", "limit")
+	limit := pageHosts
+	if err == nil && q.Has("limit") {
+		if limit, err = strconv.Atoi(q.Get("limit")); err != nil || limit < 1 || limit > 1000 {
+			err = malformed("limit is not 1 to 1000", "leave it out, or give such a number")
+		}
+	}
+	if err != nil {
+		s.adminFail(w, r, "list", err)
+		return
+	}
+	hosts, next, err := s.Service.List(r.Context(), q.Get("cursor"), limit)
+	if err != nil {
+		s.adminFail(w, r, "list", err)
+		return
+	}
+	page := api.HostPage{Hosts: make([]api.HostState, len(hosts)), Next: next}
+	for i, h := range hosts {
+		page.Hosts[i] = hostState(h, nil)
+	}
+	reply(w, http.StatusOK, page)
+}
+
+func (s *Server) addHost(w http.ResponseWriter, r *http.Request) {
+	var in api.AddHost
+	err := decode(w, r, &in)
+	if err != nil {
+		s.adminFail(w, r, "add", err)
+		return
+	}
+	name, err := parseHost(in.Host)
+	if err != nil {
+		s.adminFail(w, r, "add", err)
+		return
+	}
+	settings, err := readSettings(in.Settings)
+	if err != nil {
+		s.adminFail(w, r, "add", err)
+		return
+	}
+	out, err := s.Service.Add(r.Context(), name, settings, ddns.NewSecret(in.Secret))
+	if err != nil {
+		s.adminFail(w, r, "add", err)
+		return
+	}
+	s.created(w, r, "add", out)
+}
+
+// created answers with a new credential, the one time that its token is shown.
+func (s *Server) created(w http.ResponseWriter, r *http.Request, doing string, c ddns.Created) {
+	s.adminDone(r.Context(), doing, c.Host.Name.String())
+	reply(w, http.StatusCreated, api.Created{
+		Host: c.Host.Name.String(), Zone: c.Host.Zone.String(), TTL: c.Host.TTL,
+		Credential: c.Credential.ID, Token: c.Token.Reveal(), URL: s.URL,
+	})
+}
+
+func (s *Server) showHost(w http.ResponseWriter, r *http.Request) {
+	name, err := hostName(r)
+	if err != nil {
+		s.adminFail(w, r, "show", err)
+		return
+	}
+	h, credentials, err := s.Service.Show(r.Context(), name)
+	if err != nil {
+		s.adminFail(w, r, "show", err)
+		return
+	}
+	reply(w, http.StatusOK, hostState(h, credentials))
+}
+
+func (s *Server) setHost(w http.ResponseWriter, r *http.Request) {
+	name, err := hostName(r)
+	if err != nil {
+		s.adminFail(w, r, "set", err)
+		return
+	}
+	var in api.Settings
+	if err := decode(w, r, &in); err != nil {
+		s.adminFail(w, r, "set", err)
+		return
+	}
+	settings, err := readSettings(in)
+	if err != nil {
+		s.adminFail(w, r, "set", err)
+		return
+	}
+	if _, err := s.Service.Set(r.Context(), name, settings); err != nil {
+		s.adminFail(w, r, "set", err)
+		return
+	}
+	s.adminDone(r.Context(), "set", name.String())
+	h, credentials, err := s.Service.Show(r.Context(), name)
+	if err != nil {
+		s.adminFail(w, r, "show", err)
+		return
+	}
+	reply(w, http.StatusOK, hostState(h, credentials))
+}
+
+func (s *Server) removeHost(w http.ResponseWriter, r *http.Request) {
+	name, err := hostName(r)
+	if err == nil {
+		err = s.Service.Remove(r.Context(), name)
+	}
+	if err != nil {
+		s.adminFail(w, r, "remove", err)
+		return
+	}
+	s.adminDone(r.Context(), "remove", name.String())
+	gone(w)
+}
+
+// gone is the answer to a removal: there is nothing left to say.
+func gone(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Server) history(w http.ResponseWriter, r *http.Request) {
+	name, err := hostName(r)
+	if err != nil {
+		s.adminFail(w, r, "history", err)
+		return
+	}
+	events, err := s.Service.History(r.Context(), name)
+	if err != nil {
+		s.adminFail(w, r, "history", err)
+		return
+	}
+	out := api.History{Host: name.String(), Events: make([]api.Event, len(events))}
+	for i, e := range events {
+		out.Events[i] = api.Event{
+			Time: e.Time.UTC(), Generation: e.Generation, Outcome: e.Outcome, Door: e.Door, Credential: e.Credential,
+			Source: e.Source, Proven: e.Proven, What: e.What, Before: e.Before, After: e.After,
+		}
+	}
+	reply(w, http.StatusOK, out)
+}
+
+func (s *Server) rotateHost(w http.ResponseWriter, r *http.Request) {
+	name, err := hostName(r)
+	if err != nil {
+		s.adminFail(w, r, "rotate", err)
+		return
+	}
+	var in api.RotateHost
+	if err := decode(w, r, &in); err != nil {
+		s.adminFail(w, r, "rotate", err)
+		return
+	}
+	out, err := s.Service.Rotate(r.Context(), name, ddns.NewSecret(in.Secret), negate(in.Seed))
+	if err != nil {
+		s.adminFail(w, r, "rotate", err)
+		return
+	}
+	s.created(w, r, "rotate", out)
+}
+
+func (s *Server) listTokens(w http.ResponseWriter, r *http.Request) {
+	name, err := hostName(r)
+	if err != nil {
+		s.adminFail(w, r, "list tokens", err)
+		return
+	}
+	h, credentials, err := s.Service.Show(r.Context(), name)
+	if err != nil {
+		s.adminFail(w, r, "list tokens", err)
+		return
+	}
+	reply(w, http.StatusOK, api.Tokens{Host: name.String(), Credentials: credentialStates(h, credentials)})
+}
+
+func (s *Server) addToken(w http.ResponseWriter, r *http.Request) {
+	name, err := hostName(r)
+	if err != nil {
+		s.adminFail(w, r, "add token", err)
+		return
+	}
+	var in api.TokenSpec
+	if err := decode(w, r, &in); err != nil {
+		s.adminFail(w, r, "add token", err)
+		return
+	}
+	spec, err := readTokenSpec(in)
+	if err != nil {
+		s.adminFail(w, r, "add token", err)
+		return
+	}
+	out, err := s.Service.AddToken(r.Context(), name, spec)
+	if err != nil {
+		s.adminFail(w, r, "add token", err)
+		return
+	}
+	s.created(w, r, "add token", out)
+}
+
+func (s *Server) rotateToken(w http.ResponseWriter, r *http.Request) {
+	name, err := hostName(r)
+	if err != nil {
+		s.adminFail(w, r, "rotate token", err)
+		return
+	}
+	var in api.RotateToken
+	if err := decode(w, r, &in); err != nil {
+		s.adminFail(w, r, "rotate token", err)
+		return
+	}
+	overlap, err := seconds("overlap", in.Overlap)
+	if err != nil {
+		s.adminFail(w, r, "rotate token", err)
+		return
+	}
+	out, err := s.Service.RotateToken(r.Context(), name, r.PathValue("id"), overlap)
+	if err != nil {
+		s.adminFail(w, r, "rotate token", err)
+		return
+	}
+	s.created(w, r, "rotate token", out)
+}
+
+func (s *Server) revokeToken(w http.ResponseWriter, r *http.Request) {
+	name, err := hostName(r)
+	if err == nil {
+		err = s.Service.RevokeToken(r.Context(), name, r.PathValue("id"))
+	}
+	if err != nil {
+		s.adminFail(w, r, "revoke token", err)
+		return
+	}
+	s.adminDone(r.Context(), "revoke token", name.String())
+	gone(w)
+}

@@ -1,0 +1,76 @@
+package httpserver
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"godwit/internal/api"
+	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
+)
+
+// problem writes an RFC 9457 problem. p.Code, Detail and Help are the caller's,
+// the rest is filled in.
+func (s *Server) problem(w http.ResponseWriter, p api.Problem) {
+	code, ok := s.codes[p.Code]
+	if !ok {
+		code = s.codes[api.CodeInternal]
+	}
+	p.Type, p.Title, p.Status = s.URL+"/errors/"+code.Code, code.Title, code.Status
+	if p.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(p.RetryAfter, 10))
+	}
+	body, err := json.Marshal(p)
+	if err != nil { // cannot be: texts and numbers
+		panic(err)
+	}
+	answer(w, code.Status, api.ProblemType, append(body, '\n'))
+}
+
+func (s *Server) refuse(w http.ResponseWriter, code, detail, help string) {
+	s.problem(w, api.Problem{Code: code, Detail: detail, Help: help})
+}
+
+// fail writes the problem that an error of the core is, and returns its code.
+// Causes are logged and not shown.
+func (s *Server) fail(w http.ResponseWriter, err error) string {
+	p := api.Problem{Code: api.CodeInternal, Detail: "the server made a mistake", Help: "look at the server's log"}
+	var refusal *ddns.Refusal
+	var name *dnsname.Error
+	switch {
+	case errors.As(err, &refusal):
+		p = api.Problem{Code: string(refusal.Code), Detail: refusal.Why, Help: refusal.Fix, RetryAfter: retrySeconds(refusal.RetryAfter)}
+		if refusal.Code == ddns.Unavailable {
+			s.Log.Error("an answer was: unavailable", "err", refusal.Cause)
+		}
+	case errors.As(err, &name):
+		p = api.Problem{Code: string(ddns.Malformed), Detail: "name " + strconv.Quote(name.Text) + " " + name.Why, Help: name.Fix}
+	default:
+		s.Log.Error("an answer was: internal", "err", err)
+	}
+	s.problem(w, p)
+	return p.Code
+}
+
+// retrySeconds is a wait in whole seconds, rounded up; 0: there is none.
+func retrySeconds(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return int64((d + time.Second - 1) / time.Second)
+}
+
+// answer writes a whole answer. Its length is always told, so that it is never
+// chunked.
+func answer(w http.ResponseWriter, status int, contentType string, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the caller has gone; nothing is left to tell it
+}

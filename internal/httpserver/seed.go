@@ -1,0 +1,313 @@
+package httpserver
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"unicode/utf16"
+
+	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
+)
+
+// seedBody is how long a body at the seed's door may be, in octets.
+const seedBody = 4 << 10
+
+const doorSeed = "seed"
+
+// The texts of the seed's door. The bytes are the contract (docs/protocols.md);
+// none names a host, and only a successful set names an address.
+const (
+	seedMatches   = "Your IP address matches the current Route53 DNS record."
+	seedBadHash   = "You must pass a valid sha256 hash in the hash= argument."
+	seedBadMode   = "You must pass mode=get or mode=set arguments."
+	seedMalformed = "The request body must be a JSON object with the documented members."
+	seedTooLarge  = "The request body is too large."
+	seedBadProof  = "Validation hashes do not match."
+	seedTooOften  = "Too many requests. Try again later."
+	seedNotYet    = "The change is stored; DNS has not confirmed it yet."
+	seedNotNow    = "Temporarily unavailable. Try again later."
+
+	seedAddress   = "The address is outside this host's address policy (--addresses)."
+	seedFamily    = "This host or secret takes no address of this family."
+	seedSuspended = "An operator suspended this host."
+	seedForbidden = "This host cannot be updated in this way."
+)
+
+// nowhere stands for every text that is no owner name. It is asked for as any
+// unknown host is, so that both cost and answer the same.
+var nowhere = dnsname.MustParse("no-name.invalid")
+
+// seedRequest is what a body at the seed's door says. Each part is inside the
+// body unless it was escaped there; nil: it is missing.
+type seedRequest struct {
+	mode, host, hash []byte
+}
+
+// parseSeed reads a body. Unknown members are skipped; anything else that is
+// not documented is malformed. Member names are compared exactly.
+func parseSeed(body []byte) (seedRequest, bool) {
+	var req seedRequest
+	s := scanner{data: body}
+	ok := s.object(func(name []byte) bool {
+		var into *[]byte
+		switch string(name) {
+		case "execution_mode":
+			into = &req.mode
+		case "ddns_hostname":
+			into = &req.host
+		case "validation_hash":
+			into = &req.hash
+		default:
+			return s.skip()
+		}
+		text, ok := s.text()
+		if text == nil {
+			text = []byte{} // empty is not absent
+		}
+		*into = text
+		return ok
+	})
+	return req, ok && s.end()
+}
+
+// seed is the seed's door: POST / with a JSON object.
+func (s *Server) seed(w http.ResponseWriter, r *http.Request) {
+	room := s.bodies.Get().(*[]byte)
+	defer s.bodies.Put(room)
+	body, whole := readBody(r, *room)
+	if len(body) > seedBody {
+		w.Header().Set("Connection", "close")
+		seedAnswer(w, http.StatusRequestEntityTooLarge, seedTooLarge)
+		return
+	}
+	req, ok := parseSeed(body)
+	if !whole || !ok {
+		seedAnswer(w, http.StatusBadRequest, seedMalformed)
+		return
+	}
+	set := false
+	switch string(req.mode) {
+	case "get":
+	case "set":
+		set = true
+	default:
+		seedAnswer(w, http.StatusBadRequest, seedBadMode)
+		return
+	}
+	var hash [sha256.Size]byte
+	if set {
+		if req.host == nil || req.hash == nil {
+			seedAnswer(w, http.StatusBadRequest, seedMalformed)
+			return
+		}
+		if len(req.hash) != hex.EncodedLen(len(hash)) {
+			seedAnswer(w, http.StatusBadRequest, seedBadHash)
+			return
+		}
+		if _, err := hex.Decode(hash[:], req.hash); err != nil {
+			seedAnswer(w, http.StatusBadRequest, seedBadHash)
+			return
+		}
+	}
+	src, err := s.source(r)
+	if err != nil {
+		s.Log.Warn("a request's source is not known", "door", doorSeed, "err", err)
+		seedAnswer(w, http.StatusBadRequest, "The server does not know your address: "+err.Error()+".")
+		return
+	}
+	if !set {
+		if refusal := s.Service.Admit(src); refusal != nil {
+			s.seedRefusal(w, refusal)
+			return
+		}
+		var text [48]byte
+		seedAnswer(w, http.StatusOK, string(src.Addr.AppendTo(text[:0])))
+		return
+	}
+	s.seedSet(r.Context(), w, src, string(req.host), hash)
+}
+
+// readBody reads a body into room, which is one octet longer than a body may
+// be, so that one which is too long can be told. whole is false if it broke off.
+func readBody(r *http.Request, room []byte) (body []byte, whole bool) {
+	if r.ContentLength >= int64(len(room)) {
+		return room, false // do not even begin
+	}
+	n := 0
+	for n < len(room) {
+		m, err := r.Body.Read(room[n:])
+		n += m
+		if err != nil {
+			return room[:n], err == io.EOF
+		}
+	}
+	return room, false
+}
+
+func (s *Server) seedSet(ctx context.Context, w http.ResponseWriter, src ddns.Source, host string, hash [sha256.Size]byte) {
+	name, err := dnsname.Parse(host)
+	if err != nil {
+		name = nowhere
+	}
+	out, err := s.Service.Update(ctx, ddns.Update{
+		Host: name, Door: doorSeed, Source: src,
+		Proof: ddns.SeedProof{Source: src, Host: host, Hash: hash},
+	})
+	switch {
+	case err != nil:
+		s.logUpdate(ctx, name, doorSeed, src, out, err)
+		s.seedRefusal(w, err)
+		return
+	case out.Unconfirmed != nil:
+		seedAnswer(w, http.StatusInternalServerError, seedNotYet)
+	case !out.Changed:
+		seedAnswer(w, http.StatusOK, seedMatches)
+	default:
+		seedAnswer(w, http.StatusCreated, "Your hostname record "+name.FQDN()+" has been set to "+src.Addr.String())
+	}
+	s.logUpdate(ctx, name, doorSeed, src, out, nil)
+}
+
+// seedRefusal answers what the core refused. Its words are this door's own: the
+// core's may name hosts and addresses.
+func (s *Server) seedRefusal(w http.ResponseWriter, err error) {
+	var refusal *ddns.Refusal
+	if !errors.As(err, &refusal) {
+		refusal = &ddns.Refusal{Code: ddns.Unavailable}
+	}
+	status, text := http.StatusForbidden, seedForbidden
+	switch refusal.Code {
+	case ddns.BadProof:
+		status, text = http.StatusUnauthorized, seedBadProof
+	case ddns.AddressNotAllowed:
+		text = seedAddress
+	case ddns.WrongFamily:
+		text = seedFamily
+	case ddns.Suspended:
+		text = seedSuspended
+	case ddns.RateLimited:
+		status, text = http.StatusTooManyRequests, seedTooOften
+	case ddns.Unavailable:
+		status, text = http.StatusServiceUnavailable, seedNotNow
+	}
+	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", strconv.FormatInt(max(retrySeconds(refusal.RetryAfter), 1), 10))
+	}
+	seedAnswer(w, status, text)
+}
+
+// Header values of the seed's door; net/http only reads them.
+var (
+	jsonType    = []string{"application/json"}
+	noStore     = []string{"no-store"}
+	corsHeaders = []string{"Content-Type"}
+	corsOrigin  = []string{"*"}
+	corsMethods = []string{"GET"}
+)
+
+func seedHeaders(h http.Header) {
+	h["Access-Control-Allow-Headers"] = corsHeaders
+	h["Access-Control-Allow-Origin"] = corsOrigin
+	h["Access-Control-Allow-Methods"] = corsMethods
+	h["Cache-Control"] = noStore
+}
+
+// seedOptions answers a browser that asks before it posts.
+func (s *Server) seedOptions(w http.ResponseWriter, _ *http.Request) {
+	seedHeaders(w.Header())
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// seedAnswer writes an answer as Python's json.dumps would have it, and nothing
+// else: the seed's own client takes every run of digits and dots in it for an
+// address.
+func seedAnswer(w http.ResponseWriter, status int, message string) {
+	var room [256]byte
+	b := append(room[:0], `{"return_status": "`...)
+	if status/100 == 2 {
+		b = append(b, "success"...)
+	} else {
+		b = append(b, "fail"...)
+	}
+	b = append(b, `", "return_message": "`...)
+	b = appendPythonJSON(b, message)
+	b = append(b, `"}`...)
+	h := w.Header()
+	seedHeaders(h)
+	h["Content-Type"] = jsonType
+	h["Content-Length"] = []string{strconv.Itoa(len(b))}
+	w.WriteHeader(status)
+	_, _ = w.Write(b) // the caller has gone; nothing is left to tell it
+}
+
+// appendPythonJSON appends text as json.dumps writes it between quotes: ASCII
+// only.
+func appendPythonJSON(b []byte, text string) []byte {
+	for _, r := range text {
+		switch {
+		case r == '"', r == '\\':
+			b = append(b, '\\', byte(r))
+		case r >= ' ' && r <= '~':
+			b = append(b, byte(r))
+		case r == '\n':
+			b = append(b, `\n`...)
+		case r == '\r':
+			b = append(b, `\r`...)
+		case r == '\t':
+			b = append(b, `\t`...)
+		case r == '\b':
+			b = append(b, `\b`...)
+		case r == '\f':
+			b = append(b, `\f`...)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			b = appendHex4(appendHex4(b, high), low)
+		default:
+			b = appendHex4(b, r)
+		}
+	}
+	return b
+}
+
+func appendHex4(b []byte, r rune) []byte {
+	const digits = "0123456789abcdef"
+	return append(b, '\\', 'u', digits[r>>12&15], digits[r>>8&15], digits[r>>4&15], digits[r&15])
+}
+
+// logUpdate writes the one line that an update leaves: changes and refusals for
+// everyday reading, the rest for debugging. A limit that is exceeded is such a
+// rest: a flood must not fill the log.
+func (s *Server) logUpdate(ctx context.Context, host dnsname.Name, door string, src ddns.Source, out ddns.Outcome, err error) {
+	level, outcome := slog.LevelInfo, "changed"
+	var cause error
+	if refusal := (*ddns.Refusal)(nil); errors.As(err, &refusal) {
+		outcome, cause = string(refusal.Code), refusal.Cause
+		switch refusal.Code {
+		case ddns.RateLimited:
+			level = slog.LevelDebug
+		case ddns.Unavailable:
+			level = slog.LevelError
+		}
+	} else if err != nil {
+		level, outcome, cause = slog.LevelError, string(ddns.Unavailable), err
+	} else if !out.Changed {
+		level, outcome = slog.LevelDebug, "unchanged"
+	}
+	if !s.Log.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{slog.String("host", host.String()), slog.String("door", door), slog.String("outcome", outcome), slog.String("source", src.Addr.String())}
+	if out.Changed {
+		attrs = append(attrs, slog.Uint64("generation", out.Host.Generation))
+	}
+	if cause != nil {
+		attrs = append(attrs, slog.Any("err", cause))
+	}
+	s.Log.LogAttrs(ctx, level, "update", attrs...)
+}
