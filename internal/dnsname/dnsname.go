@@ -90,11 +90,8 @@ var labelProfile = idna.New(
 // third and fourth place of an ASCII label are the owner's choice.
 var nameProfile = idna.New(
 	idna.MapForLookup(),
-	idna.Transitional(false),
-	idna.StrictDomainName(true),
 	idna.BidiRule(),
 	idna.CheckHyphens(false),
-	idna.VerifyDNSLength(false),
 )
 
 // Parse reads an owner name in the text form of RFC 1035 section 5.1, with or
@@ -116,8 +113,8 @@ func Parse(text string) (Name, error) {
 	if err != nil {
 		return Name{}, err
 	}
-	var wire [MaxWire + 1]byte
-	label, n := 0, 1 // where the label's length goes; where its next octet goes
+	var wire [MaxWire + 1]byte // and the octet that is one too many
+	label, n := 0, 1           // where the label's length goes; where its next octet goes
 	for i := 0; i < len(ascii); i++ {
 		c := ascii[i]
 		if c == '.' {
@@ -147,11 +144,9 @@ func Parse(text string) (Name, error) {
 	}
 	if n-label-1 == 0 { // the trailing dot
 		wire[label] = 0
-	} else if n < MaxWire {
+	} else {
 		wire[label] = byte(n - label - 1)
 		wire[n] = 0
-		n++
-	} else { // no room for the root
 		n++
 	}
 	if n > MaxWire {

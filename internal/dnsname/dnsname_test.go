@@ -120,12 +120,14 @@ func TestParseRefuses(t *testing.T) {
 		{"backslash last", `nas.example.org\`, "ends in a backslash"},
 		{"one digit", `\4`, `has a \ with fewer than three digits`},
 		{"two digits", `\04.example.org`, `has a \ with fewer than three digits`},
+		{"far above 255", `\900.example.org`, `has an escape above \255`},
 		{"above 255", `\256.example.org`, `has an escape above \255`},
 		{"escape in a U-label", `b\252ücher.example.org`, "has an escape in a label beyond ASCII"},
 		{"escaped letter beyond ASCII", `\ücher.example.org`, "has an escape in a label beyond ASCII"},
 		{"escaped ideographic dot", `nas\。example.org`, "has an escape in a label beyond ASCII"},
 		{"not UTF-8", "n\xffas.example.org", "is not UTF-8"},
 		{"surrogate", "n\xed\xa0\x80as.example.org", "is not UTF-8"},
+		{"lowest octet beyond ASCII", "nas\x80.example.org", "is not UTF-8"},
 		{"UTF-8 cut short", "nas.example.or\xc3", "is not UTF-8"},
 		{"replacement character", "n\ufffdas.example.org", "is not a valid internationalized name (disallowed rune U+FFFD)"},
 		{"unassigned code point", "n\u0378as.example.org", "is not a valid internationalized name (disallowed rune U+0378)"},
@@ -173,16 +175,30 @@ func wantRefusal(t *testing.T, got dnsname.Name, err error, why string) {
 }
 
 func TestErrorCutsBetweenLetters(t *testing.T) {
-	_, err := dnsname.Parse(strings.Repeat("a", 76) + strings.Repeat("ü", 100) + "..")
-	refusal, ok := errors.AsType[*dnsname.Error](err)
-	if !ok {
-		t.Fatalf("got %v, want a *dnsname.Error", err)
+	tests := []struct {
+		name, text, want string
+	}{
+		{"80 octets stay", strings.Repeat("a", 78) + "..", strings.Repeat("a", 78) + ".."},
+		{"81 octets are cut", strings.Repeat("a", 79) + "..", strings.Repeat("a", 77) + "..."},
+		{"before a letter of two octets", strings.Repeat("a", 76) + "üü..", strings.Repeat("a", 76) + "..."},
+		{"behind a letter of two octets", strings.Repeat("a", 75) + "üü...", strings.Repeat("a", 75) + "ü..."},
+		{"before a letter of four octets", strings.Repeat("a", 74) + "💩💩..", strings.Repeat("a", 74) + "..."},
+		{"octets that are no letters", strings.Repeat("\x80", 90), strings.Repeat("\x80", 73) + "..."},
 	}
-	if want := strings.Repeat("a", 76) + "..."; refusal.Text != want {
-		t.Errorf("Text = %q, want %q", refusal.Text, want)
-	}
-	if !utf8.ValidString(refusal.Text) {
-		t.Errorf("Text = %q is not UTF-8", refusal.Text)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := dnsname.Parse(tt.text)
+			refusal, ok := errors.AsType[*dnsname.Error](err)
+			if !ok {
+				t.Fatalf("got %v, want a *dnsname.Error", err)
+			}
+			if refusal.Text != tt.want {
+				t.Errorf("Text = %q, want %q", refusal.Text, tt.want)
+			}
+			if utf8.ValidString(tt.text) && !utf8.ValidString(refusal.Text) {
+				t.Errorf("Text = %q is not UTF-8", refusal.Text)
+			}
+		})
 	}
 }
 
@@ -332,7 +348,8 @@ func TestFromWire(t *testing.T) {
 		{"pointer at once", "\xc0\x00"},
 		{"extended label", "\x41\x01"},
 		{"64-octet label", "\x40" + label64 + "\x00"},
-		{"256 octets", "\x01a" + long[:254] + "\x00"},
+		{"256 octets", "\x3f" + label63 + "\x3f" + label63 + "\x3f" + label63 + "\x3e" + label63[:62] + "\x00"},
+		{"257 octets", "\x01a" + long[:254] + "\x00"},
 		{"endless", strings.Repeat("\x01a", 4096)},
 	}
 	for _, tt := range refused {
