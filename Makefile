@@ -6,6 +6,9 @@ SHELL       := /bin/bash
 
 GO ?= go
 
+# Tests make file systems; their programs are not in everybody's path.
+export PATH := $(PATH):/usr/sbin:/sbin
+
 # Fuzzing time in seconds, shared by all fuzz targets.
 FUZZ_SECONDS ?= $(if $(CI),240,60)
 LONG_SECONDS ?= 14400

@@ -12,15 +12,13 @@ gcc       gcc              go test -race links with it
 as        binutils         go test -race links with it
 git       git              the version of a build
 dig       bind9-dnsutils   tests ask the DNS server with it
-nsupdate  bind9-dnsutils   tests send UPDATE messages with it
 curl      curl             tests speak to the HTTP doors with it
-shasum    perl             the shell client of the seed hashes with it
+shasum    perl             the shell client that the seed's users know hashes with it
 sqlite3   sqlite3          tests read the store with it, as an operator would
 mkfs.ext4 e2fsprogs        power-cut tests make a file system with it
 mkfs.xfs  xfsprogs         power-cut tests make a file system with it
-setpriv   util-linux       tests drop rights with it
-unshare   util-linux       tests get a network of their own with it
-losetup   mount            power-cut tests attach an image with it
+mount     mount            power-cut tests attach an image with it
+unshare   util-linux       those tests get mounts and a network of their own with it
 '
 
 PATH=$PATH:/usr/sbin:/sbin
