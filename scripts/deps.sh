@@ -13,7 +13,7 @@ as        binutils         go test -race links with it
 git       git              the version of a build
 dig       bind9-dnsutils   tests ask the DNS server with it
 curl      curl             tests speak to the HTTP doors with it
-shasum    perl             the shell client that the seed's users know hashes with it
+shasum    perl             the shell client of the seed hashes with it
 sqlite3   sqlite3          tests read the store with it, as an operator would
 mkfs.ext4 e2fsprogs        power-cut tests make a file system with it
 mkfs.xfs  xfsprogs         power-cut tests make a file system with it
