@@ -90,41 +90,66 @@ type Created struct {
 // Add makes a host with its first credential: a token, which is also the seed's
 // shared secret unless settings turn the seed's proof off. own, if not zero, is
 // a secret of the user's own in its place.
+//
+// An error is a *Refusal: exists, malformed, too-many or unavailable. Like all
+// changes by an operator it counts against no limit.
 func (s *Service) Add(ctx context.Context, name dnsname.Name, settings Settings, own Secret) (Created, error) {
-	now := s.Now()
-	h := &Host{Name: name, TTL: DefaultTTL, Generation: 1, Created: now, ChangedAt: now, ChangedBy: byAdmin}
-	settings.apply(h)
-	if err := s.place(ctx, h); err != nil {
-		return Created{}, err
+	for range maxTries {
+		old, _, err := s.Store.Host(ctx, name)
+		switch {
+		case errors.Is(err, ErrNoHost):
+			old = nil
+		case err != nil:
+			return Created{}, unavailable("read "+name.String(), err)
+		case !old.Removed:
+			return Created{}, s.adminError("add "+name.String(), ErrNameTaken)
+		}
+		now := s.Now()
+		h := &Host{Name: name, TTL: DefaultTTL, Generation: 1, Created: now, ChangedAt: now, ChangedBy: byAdmin}
+		if old != nil {
+			// DNS is not known to be empty of it: what it shows must not be forgotten.
+			h.Generation, h.Published, h.Shown = old.Generation+1, old.Published, old.Shown
+		}
+		settings.apply(h)
+		if err := s.place(h); err != nil {
+			return Created{}, err
+		}
+		c, token, err := s.newCredential(h, own, now)
+		if err != nil {
+			return Created{}, err
+		}
+		h.Credentials = []string{c.ID}
+		if err := h.Validate(); err != nil {
+			return Created{}, err
+		}
+		err = s.save(ctx, Write{Before: old, Host: h, Credentials: []*Credential{c},
+			Event: Event{Time: now, Generation: h.Generation, Outcome: changed, Door: byAdmin, What: "created"}})
+		if errors.Is(err, ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return Created{}, s.adminError("add "+name.String(), err)
+		}
+		return Created{Host: h, Credential: c, Token: token}, nil
 	}
-	c, token, err := s.newCredential(h, own, now)
-	if err != nil {
-		return Created{}, err
-	}
-	h.Credentials = []string{c.ID}
-	if err := h.Validate(); err != nil {
-		return Created{}, err
-	}
-	var before *Host
-	if old, _, err := s.Store.Host(ctx, name); err == nil && old.Removed { // DNS is not known to be empty of it yet
-		before, h.Generation = old, old.Generation+1
-	}
-	err = s.save(ctx, Write{Before: before, Host: h, Credentials: []*Credential{c},
-		Event: Event{Time: now, Generation: h.Generation, Outcome: "changed", Door: byAdmin, What: "created"}})
-	if err != nil {
-		return Created{}, s.adminError("add "+name.String(), err)
-	}
-	return Created{Host: h, Credential: c, Token: token}, nil
+	return Created{}, unavailable("add "+name.String(), ErrConflict)
 }
 
-// place finds the host's zone and refuses names that something else has.
-func (s *Service) place(ctx context.Context, h *Host) error {
+// place finds the host's zone and refuses names that nobody may have or that
+// something else has.
+func (s *Service) place(h *Host) error {
 	apex, ok := s.Zones.Zone(h.Name)
 	if !ok {
 		return refuse(Malformed, fmt.Sprintf("%s is in none of this server's zones", h.Name), "give a name under one of them; godwit zone list shows them")
 	}
 	h.Zone = apex
 	for _, n := range h.Names() {
+		if _, err := dnsname.ParseHost(n.String()); err != nil {
+			return &Refusal{Code: Malformed, Why: err.Error(), Fix: "choose another name", Cause: err}
+		}
+		if zone, _ := s.Zones.Zone(n); zone != apex {
+			return refuse(Malformed, fmt.Sprintf("%s is not in the host's zone %s but in a zone below it", n, apex), "a follower lives in its router's zone")
+		}
 		if IsReserved(n, apex) {
 			return refuse(Malformed, fmt.Sprintf("%s is reserved: name servers and certificates need such names", n), "choose another first label")
 		}
@@ -137,36 +162,33 @@ func (s *Service) place(ctx context.Context, h *Host) error {
 
 // newCredential makes a host's first credential or the one that replaces it.
 func (s *Service) newCredential(h *Host, own Secret, now time.Time) (*Credential, Secret, error) {
-	var c *Credential
-	var token Secret
-	secret := own
 	if own.IsZero() {
-		c, token = NewToken(h.Name, now)
-		secret = token
-	} else {
-		if err := CheckOwnSecret(own, 12); err != nil {
-			return nil, Secret{}, err
-		}
-		c = newSeed(h.Name, own, now)
+		c, token := NewToken(h.Name, now)
+		return c, token, s.seal(h, c, token)
 	}
-	return c, token, s.seal(h, c, secret)
+	if err := CheckOwnSecret(own, 12); err != nil {
+		return nil, Secret{}, err
+	}
+	c := newSeed(h.Name, own, now)
+	return c, Secret{}, s.seal(h, c, own)
 }
 
-// seal keeps the secret itself for the seed's proof, unless that is off.
+// seal keeps the secret itself for the proofs that need it: the seed's, unless
+// that is off, and TSIG.
 func (s *Service) seal(h *Host, c *Credential, secret Secret) error {
+	keep := c.Kind == KindTSIG || c.shared() && !h.SeedOff
 	// Two hosts with one secret can be taken for each other by the seed's hash,
 	// which joins its parts without separators: the fingerprint refuses that.
-	if c.Kind == KindSeed {
+	if c.Kind == KindSeed || c.Kind == KindToken && keep {
 		c.Fingerprint = s.Sealer.Fingerprint(secret)
 	}
-	if h.SeedOff {
+	if !keep {
 		return nil
 	}
 	var err error
 	if c.Sealed, err = s.Sealer.Seal(h.Name, c.ID, secret); err != nil {
 		return unavailable("seal a secret", err)
 	}
-	c.Fingerprint = s.Sealer.Fingerprint(secret)
 	return nil
 }
 
@@ -214,7 +236,7 @@ func (s *Service) History(ctx context.Context, name dnsname.Name) ([]Event, erro
 }
 
 // change makes one operator's change of a host, deciding again if the host
-// changes meanwhile. edit gets a state that it may change, and the write that
+// changes meanwhile. The host that it returns is nil if there is an error. edit gets a state that it may change, and the write that
 // will carry it; it says in words what it did, or nothing if there is nothing to do.
 func (s *Service) change(ctx context.Context, name dnsname.Name, edit func(h *Host, credentials []*Credential, w *Write) (what string, err error)) (*Host, error) {
 	for range maxTries {
@@ -237,7 +259,7 @@ func (s *Service) change(ctx context.Context, name dnsname.Name, edit func(h *Ho
 		}
 		h.Generation++
 		h.ChangedAt, h.ChangedBy = now, byAdmin
-		w.Event = Event{Time: now, Generation: h.Generation, Outcome: "changed", Door: byAdmin, What: what,
+		w.Event = Event{Time: now, Generation: h.Generation, Outcome: changed, Door: byAdmin, What: what,
 			Before: before.Current(), After: h.Current()}
 		err = s.save(ctx, w)
 		if errors.Is(err, ErrConflict) {
@@ -246,7 +268,7 @@ func (s *Service) change(ctx context.Context, name dnsname.Name, edit func(h *Ho
 		if err != nil {
 			return nil, s.adminError("change "+name.String(), err)
 		}
-		s.publish(ctx, h)
+		_ = s.show(ctx, h) // logged, and for Repair
 		return h, nil
 	}
 	return nil, unavailable("change "+name.String(), ErrConflict)
@@ -255,7 +277,7 @@ func (s *Service) change(ctx context.Context, name dnsname.Name, edit func(h *Ho
 // Set changes a host's settings.
 func (s *Service) Set(ctx context.Context, name dnsname.Name, settings Settings) (*Host, error) {
 	return s.change(ctx, name, func(h *Host, credentials []*Credential, w *Write) (string, error) {
-		was := h.SeedOff
+		was := w.Before.SeedOff
 		what := settings.apply(h)
 		if was && !h.SeedOff {
 			return "", refuse(Malformed, "the seed's proof cannot be turned on: it needs the plain secret, which is kept nowhere",
@@ -263,7 +285,7 @@ func (s *Service) Set(ctx context.Context, name dnsname.Name, settings Settings)
 		}
 		if !was && h.SeedOff {
 			for _, c := range credentials {
-				if c.Sealed != nil {
+				if c.Sealed != nil && c.shared() {
 					d := *c
 					d.Sealed = nil
 					if d.Kind == KindToken {
@@ -276,19 +298,13 @@ func (s *Service) Set(ctx context.Context, name dnsname.Name, settings Settings)
 		if len(what) == 0 {
 			return "", nil
 		}
-		if err := s.placeChanged(ctx, w.Before, h); err != nil {
-			return "", err
+		if !slices.Equal(w.Before.Names(), h.Names()) {
+			if err := s.place(h); err != nil {
+				return "", err
+			}
 		}
 		return strings.Join(what, ", "), nil
 	})
-}
-
-// placeChanged is place for the names that a change adds.
-func (s *Service) placeChanged(ctx context.Context, before, h *Host) error {
-	if slices.Equal(before.Names(), h.Names()) {
-		return nil
-	}
-	return s.place(ctx, h)
 }
 
 // Rotate replaces all of a host's tokens and shared secrets by one new
@@ -305,7 +321,7 @@ func (s *Service) Rotate(ctx context.Context, name dnsname.Name, own Secret, see
 			return "", err
 		}
 		for _, old := range credentials {
-			if old.Kind == KindToken || old.Kind == KindSeed {
+			if old.shared() {
 				w.drop(h, old)
 			}
 		}
@@ -350,7 +366,7 @@ type TokenSpec struct {
 	Label    string         // at most 64 octets
 	Types    []Type         // empty: A, AAAA and prefix
 	Networks []netip.Prefix // at most 32; empty: all
-	Rate     int            // accepted changes an hour; 0: the host's limit
+	Rate     int            // accepted changes in any hour, at most MaxEvents; 0: the host's limit alone
 	Expires  time.Time      // zero: never
 	URLToken bool
 }
@@ -361,8 +377,12 @@ func (t TokenSpec) validate(now time.Time) error {
 		return refuse(Malformed, "the label is longer than 64 octets", "give a shorter one")
 	case len(t.Networks) > 32:
 		return refuse(Malformed, "more than 32 source networks", "name fewer, larger ones")
-	case t.Rate < 0:
-		return refuse(Malformed, "the rate is negative", "give the number of changes an hour, or 0")
+	case slices.ContainsFunc(t.Networks, func(p netip.Prefix) bool { return !p.IsValid() || p.Addr().Is4In6() }):
+		return refuse(Malformed, "a source network is not a CIDR block", "give blocks such as 192.0.2.0/24,2001:db8::/32")
+	case slices.ContainsFunc(t.Types, func(t Type) bool { return t < TypeA || t > TypePrefix }):
+		return refuse(Malformed, "a type is not one that hosts have", "use A, AAAA, TXT or prefix")
+	case t.Rate < 0 || t.Rate > MaxEvents: // it is counted in the host's history
+		return refuse(Malformed, fmt.Sprintf("the rate is not 0 to %d", MaxEvents), "give the number of changes an hour, or 0 for the host's own limit")
 	case !t.Expires.IsZero() && !t.Expires.After(now):
 		return refuse(Malformed, "the token would have expired already", "give a time in the future")
 	}
@@ -394,20 +414,24 @@ func noSuchToken(id string, name dnsname.Name) *Refusal {
 }
 
 // RotateToken replaces one token by a new one with the same limits. The old
-// one goes on working for overlap, which may be 0.
+// one goes on working for overlap, which may be 0, or until it expires.
 func (s *Service) RotateToken(ctx context.Context, name dnsname.Name, id string, overlap time.Duration) (Created, error) {
 	var out Created
 	h, err := s.change(ctx, name, func(h *Host, credentials []*Credential, w *Write) (string, error) {
-		i := slices.IndexFunc(credentials, func(c *Credential) bool { return c.ID == id && (c.Kind == KindToken || c.Kind == KindSeed) })
+		i := slices.IndexFunc(credentials, func(c *Credential) bool { return c.ID == id && c.shared() })
 		if i < 0 {
 			return "", noSuchToken(id, name)
 		}
 		old, now := credentials[i], s.Now()
-		c, token := NewToken(h.Name, now)
-		c.Label, c.Networks, c.Rate, c.Expires, c.Grants = old.Label, old.Networks, old.Rate, old.Expires, slices.Clone(old.Grants)
-		if len(old.Grants) > 1 {
+		switch {
+		case len(old.Grants) > 1:
 			return "", refuse(Malformed, "this token serves several hosts", "add a new one and revoke this one")
+		case !old.Expires.IsZero() && !now.Before(old.Expires):
+			return "", refuse(Malformed, "this token has expired", "add a new one")
 		}
+		c, token := NewToken(h.Name, now)
+		c.Label, c.Networks, c.Rate, c.Expires, c.State = old.Label, old.Networks, old.Rate, old.Expires, old.State
+		c.Grants = slices.Clone(old.Grants)
 		if old.Sealed != nil {
 			if err := s.seal(h, c, token); err != nil {
 				return "", err
@@ -448,7 +472,7 @@ func (s *Service) RevokeToken(ctx context.Context, name dnsname.Name, id string)
 func (s *Service) Rehome(ctx context.Context, name dnsname.Name) error {
 	_, err := s.change(ctx, name, func(h *Host, _ []*Credential, _ *Write) (string, error) {
 		was := h.Zone
-		if err := s.place(ctx, h); err != nil || h.Zone == was {
+		if err := s.place(h); err != nil || h.Zone == was {
 			return "", err
 		}
 		return fmt.Sprintf("moved from zone %s to %s", was, h.Zone), nil

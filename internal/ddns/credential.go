@@ -18,16 +18,30 @@ import (
 
 // Secret is a text that cannot be printed: every fmt verb, slog and JSON say
 // "[secret]" instead. The zero value is no secret.
-type Secret struct{ text string }
+//
+// The text is behind a pointer because fmt passes methods by where it may not
+// call them, in unexported fields and after a wrong verb: it then prints an
+// address. Secrets are not compared with ==.
+type Secret struct{ text *string }
 
-// NewSecret takes the text of a secret.
-func NewSecret(text string) Secret { return Secret{text} }
+// NewSecret takes the text of a secret; "" is no secret.
+func NewSecret(text string) Secret {
+	if text == "" {
+		return Secret{}
+	}
+	return Secret{&text}
+}
 
 // Reveal is the one way to the text. Whoever calls it answers for where it goes.
-func (s Secret) Reveal() string { return s.text }
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
 
 // IsZero tells whether there is no secret.
-func (s Secret) IsZero() bool { return s.text == "" }
+func (s Secret) IsZero() bool { return s.text == nil }
 
 // String, Format, LogValue and MarshalText all hide the text.
 func (s Secret) String() string               { return "[secret]" }
@@ -89,12 +103,12 @@ type Credential struct {
 	Fingerprint []byte
 	Grants      []Grant        // at least one
 	Networks    []netip.Prefix // sources it may be used from; empty: all
-	Rate        int            // accepted changes an hour; 0: the host's limit
+	Rate        int            // accepted changes of a host in any hour, at most MaxEvents; 0: the host's limit alone
 	Created     time.Time
 	Expires     time.Time // zero: never
-	State       State
-	Mark        int64  // newest accepted creation time of a signature, Unix seconds
-	Label       string // the owner's note: "router", "laptop"
+	State       State     // one that is not known proves nothing
+	Mark        int64     // newest accepted creation time of a signature, Unix seconds
+	Label       string    // the owner's note: "router", "laptop"
 }
 
 // Grant is the credential's grant for a host, if it has one.
@@ -107,9 +121,14 @@ func (c *Credential) Grant(host dnsname.Name) (Grant, bool) {
 	return Grant{}, false
 }
 
+// shared tells whether caller and server know the same text: a token, or a
+// secret of the user's own.
+func (c *Credential) shared() bool { return c.Kind == KindToken || c.Kind == KindSeed }
+
 // usable tells whether the credential is good at this time from this source.
 func (c *Credential) usable(now time.Time, src Source) bool {
-	if c.State == CredentialSpent || !c.Expires.IsZero() && !now.Before(c.Expires) {
+	// A suspended one proves who it is, so that its holder may be told.
+	if c.State != Active && c.State != CredentialStop || !c.Expires.IsZero() && !now.Before(c.Expires) {
 		return false
 	}
 	if len(c.Networks) == 0 {
@@ -120,6 +139,10 @@ func (c *Credential) usable(now time.Time, src Source) bool {
 
 // Proof shows who sent an Update. A door makes one from the bytes it got and
 // does not judge it: the core looks the credential up and runs Check.
+//
+// Check is constant in time: it does the same work whatever the credential is,
+// of another kind too, because strangers are answered after a check against a
+// decoy.
 type Proof interface {
 	// CredentialID is the ID that the proof names, or "": then it is tried
 	// against each of the host's credentials that it could answer.
@@ -127,7 +150,7 @@ type Proof interface {
 	// NeedsSecret tells whether Check needs the secret itself.
 	NeedsSecret() bool
 	// Check tells whether the proof holds for a credential. secret is its
-	// opened secret if NeedsSecret, else zero. Constant time in the secret.
+	// opened secret if NeedsSecret, else zero.
 	Check(c *Credential, secret Secret) bool
 }
 
@@ -141,12 +164,12 @@ type SeedProof struct {
 func (p SeedProof) CredentialID() string { return "" }
 func (p SeedProof) NeedsSecret() bool    { return true }
 
-func (p SeedProof) Check(_ *Credential, secret Secret) bool {
+func (p SeedProof) Check(c *Credential, secret Secret) bool {
 	ok := p.matches(p.Source.Addr.String(), secret)
 	if p.Source.Text != "" {
 		ok |= p.matches(p.Source.Text, secret)
 	}
-	return ok == 1
+	return ok == 1 && c.shared()
 }
 
 func (p SeedProof) matches(source string, secret Secret) int {
@@ -175,11 +198,8 @@ func (p TokenProof) CredentialID() string {
 func (p TokenProof) NeedsSecret() bool { return false }
 
 func (p TokenProof) Check(c *Credential, _ Secret) bool {
-	if c.Kind != KindToken && c.Kind != KindSeed {
-		return false
-	}
 	sum := sha256.Sum256([]byte(p.Token.Reveal()))
-	return subtle.ConstantTimeCompare(sum[:], c.Verifier) == 1
+	return subtle.ConstantTimeCompare(sum[:], c.Verifier) == 1 && c.shared()
 }
 
 const (

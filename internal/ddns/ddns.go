@@ -150,6 +150,11 @@ type Store interface {
 
 // Write is the new state of one host, decided on the state Before, and what
 // goes with it in the same transaction.
+//
+// What Note, Touch and Refused have written since Before was read is no change
+// of generation and must not be lost: the store keeps the greater of what it has
+// and what it is given of Published (with its Shown), Seen, Refusals and each
+// credential's Mark.
 type Write struct {
 	// Before is the state that the change was decided on, as the store returned
 	// it; the host must still be at its generation. nil: there must be no such host.
@@ -161,9 +166,12 @@ type Write struct {
 	// construction and the row goes in this transaction.
 	Host  *Host
 	Event Event
-	// Credentials are added, or replaced by ID.
+	// Credentials are added, or replaced by ID. IDs are random and short: one that
+	// a credential without any of these hosts has already is ErrConflict, and
+	// deciding again makes another.
 	Credentials []*Credential
-	// Revoked are credential IDs to remove.
+	// Revoked are credential IDs to remove, before Credentials are added: a
+	// fingerprint of theirs is free again.
 	Revoked []string
 }
 
@@ -190,9 +198,13 @@ type Sealer interface {
 // Publisher makes DNS show what hosts say. publishtest is its contract.
 //
 // Publish is by state and idempotent: it looks at [Host.RRsets], not at what
-// changed. It returns one result per host, in order. A state older than what
-// DNS shows already is not published; the result then shows the newer
-// generation. Safe for concurrent use.
+// changed, and takes away what it or another published of the host before
+// (Host.Shown is what DNS is known to have shown). It returns one result per
+// host, in order. A host that DNS does not take hinders no other one. A
+// publisher that can tell does not publish a state older than what DNS shows
+// already, and the result then has the newer generation; for one that cannot,
+// the core publishes the newest state again. Whatever the result, nothing of
+// this call reaches DNS after it has returned. Safe for concurrent use.
 type Publisher interface {
 	Publish(ctx context.Context, hosts []*Host) []Published
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -41,23 +42,58 @@ func decide(h *Host, c *Credential, u Update, limit Rate, now time.Time) decisio
 		}
 		return d
 	}
-	if c.Rate > 0 && (limit.PerHour == 0 || float64(c.Rate) < limit.PerHour) {
-		limit.PerHour = float64(c.Rate)
-	}
 	busy, wait := limit.take(h.Busy, now)
 	if wait > 0 {
-		r := refuse(RateLimited, fmt.Sprintf("%s changed too often", h.Name), fmt.Sprintf("try again in %s", wait.Round(time.Second)))
-		r.RetryAfter = wait
-		return decision{refusal: r}
+		return decision{refusal: tooOften(h.Name.String()+" changed too often", wait)}
 	}
 	next.Busy = busy
 	next.Generation++
 	next.ChangedAt, next.ChangedBy, next.Seen = now, c.ID, now
 	return decision{next: next, event: Event{
-		Time: now, Generation: next.Generation, Outcome: "changed", Door: u.Door, Credential: c.ID,
-		Source: u.Source.Addr, Proven: u.Source.Proven, Before: h.Current(), After: next.Current(),
+		Time: now, Generation: next.Generation, Outcome: changed, Door: u.Door, Credential: c.ID,
+		Source: u.Source.Addr, Proven: u.Source.Proven, What: besides(h, next), Before: h.Current(), After: next.Current(),
 	}}
 }
+
+// besides says in words what changed besides the addresses.
+func besides(h, next *Host) string {
+	var what []string
+	if h.Prefix != next.Prefix {
+		what = append(what, fmt.Sprintf("prefix %s to %s", orNone(h.Prefix), orNone(next.Prefix)))
+	}
+	if !slices.Equal(h.TXT, next.TXT) {
+		what = append(what, fmt.Sprintf("challenge values %d to %d", len(h.TXT), len(next.TXT)))
+	}
+	return strings.Join(what, ", ")
+}
+
+func orNone(p netip.Prefix) string {
+	if !p.IsValid() {
+		return "none"
+	}
+	return p.String()
+}
+
+// pace holds a credential to its own rate, which its host's limit does not
+// know: so many accepted changes in any hour, by the host's history (the newest
+// event first). Pure.
+func pace(c *Credential, history []Event, now time.Time) *Refusal {
+	n := 0
+	for _, e := range history {
+		// What lies ahead was written before a clock was set back; a little of it
+		// is the difference between two machines.
+		if age := now.Sub(e.Time); e.Credential != c.ID || e.Outcome != changed || age >= time.Hour || age < -time.Minute {
+			continue
+		}
+		if n++; n >= c.Rate {
+			return tooOften("this credential changed the host too often", e.Time.Add(time.Hour).Sub(now))
+		}
+	}
+	return nil
+}
+
+// changed is the Event.Outcome of an accepted change.
+const changed = "changed"
 
 func familyOf(a netip.Addr) Type {
 	if a.Is4() {
@@ -81,12 +117,25 @@ func (h *Host) apply(ch Change, c *Credential, src Source, now time.Time) *Refus
 	return refuse(Malformed, fmt.Sprintf("type %s cannot be updated", ch.Type), "update A, AAAA or TXT")
 }
 
+// unproven refuses whatever a source that the transport does not prove asks of
+// a host whose policy goes by the source: it may be forged, so it fails closed.
+func (h *Host) unproven(src Source) *Refusal {
+	if h.Free || src.Proven {
+		return nil
+	}
+	return refuse(NotSource, "the transport does not prove where this request came from",
+		"use TCP, or let the operator run: godwit host set "+h.Name.String()+" --source free")
+}
+
 func (h *Host) applyAddrs(set *[]netip.Addr, ch Change, src Source) *Refusal {
-	if ch.Op != Clear && len(ch.Addrs) == 0 {
-		return refuse(Malformed, "no address is given", "name at least one; removing takes an explicit word")
+	if (ch.Op == Clear) != (len(ch.Addrs) == 0) {
+		return refuse(Malformed, "no address is given, or one to clear", "name at least one; removing takes an explicit word")
+	}
+	if r := h.unproven(src); r != nil {
+		return r
 	}
 	for _, a := range ch.Addrs {
-		if !a.IsValid() || a.Is4In6() || a.Zone() != "" {
+		if !plain(a) {
 			return refuse(Malformed, fmt.Sprintf("address %s is not plain", a), "give it without zone, IPv4 in its own form")
 		}
 		if familyOf(a) != ch.Type {
@@ -95,8 +144,7 @@ func (h *Host) applyAddrs(set *[]netip.Addr, ch Change, src Source) *Refusal {
 		if ch.Op == Remove {
 			continue
 		}
-		// Fail closed: a source that the transport does not prove matches nothing.
-		if !h.Free && (!src.Proven || a != src.Addr) {
+		if !h.Free && a != src.Addr {
 			return refuse(NotSource, "the address is not the one that this request came from",
 				"send the update from that address, or let the operator run: godwit host set "+h.Name.String()+" --source free")
 		}
@@ -123,7 +171,21 @@ func (h *Host) applyAddrs(set *[]netip.Addr, ch Change, src Source) *Refusal {
 	return nil
 }
 
+// checkPrefix says what is wrong with the text of a delegated prefix.
+func checkPrefix(p netip.Prefix) *Refusal {
+	switch {
+	case !p.IsValid() || !p.Addr().Is6() || p.Addr().Is4In6() || p.Bits() < 48 || p.Bits() > 64:
+		return refuse(Malformed, "the prefix is not an IPv6 prefix of 48 to 64 bits", "send the delegated prefix, such as 2001:db8:0:ff00::/56")
+	case p != p.Masked():
+		return refuse(Malformed, "the prefix has bits set beyond its length", "send it with zeros there")
+	}
+	return nil
+}
+
 func (h *Host) applyPrefix(ch Change, src Source) *Refusal {
+	if r := h.unproven(src); r != nil {
+		return r
+	}
 	switch ch.Op {
 	case Clear:
 		h.Prefix = netip.Prefix{}
@@ -133,15 +195,14 @@ func (h *Host) applyPrefix(ch Change, src Source) *Refusal {
 		return refuse(Malformed, "a prefix can be replaced or cleared", "send the whole prefix")
 	}
 	p := ch.Prefix
+	if r := checkPrefix(p); r != nil {
+		return r
+	}
 	switch {
-	case !p.IsValid() || !p.Addr().Is6() || p.Addr().Is4In6() || p.Bits() < 48 || p.Bits() > 64:
-		return refuse(Malformed, "the prefix is not an IPv6 prefix of 48 to 64 bits", "send the delegated prefix, such as 2001:db8:0:ff00::/56")
-	case p != p.Masked():
-		return refuse(Malformed, "the prefix has bits set beyond its length", "send it with zeros there")
-	case !h.Free && (!src.Proven || !p.Contains(src.Addr)):
+	case !h.Free && !p.Contains(src.Addr):
 		return refuse(NotSource, "the prefix does not contain the address that this request came from",
 			"send the update over IPv6 from that prefix, or let the operator run: godwit host set "+h.Name.String()+" --source free")
-	case !h.Addresses.Allows(p.Addr().Next()):
+	case !h.Addresses.AllowsPrefix(p):
 		return refuse(AddressNotAllowed, fmt.Sprintf("this host's address policy (%s) does not admit the prefix", h.Addresses),
 			"to allow it run: godwit host set "+h.Name.String()+" --addresses any")
 	}
@@ -150,6 +211,15 @@ func (h *Host) applyPrefix(ch Change, src Source) *Refusal {
 }
 
 func (h *Host) applyTXT(ch Change, c *Credential, now time.Time) *Refusal {
+	if _, err := h.challenge(); err != nil {
+		return refuse(NotYours, "this host has no challenge name of its own", "a wildcard's challenge stands at the name below the star: use that host")
+	}
+	if (ch.Op == Clear) != (len(ch.Texts) == 0) {
+		return refuse(Malformed, "no TXT value is given, or one to clear", "name at least one; removing takes an explicit word")
+	}
+	if ch.Op != Remove && len(ch.Texts) > MaxTXT {
+		return refuse(TooMany, fmt.Sprintf("more than %d TXT values", MaxTXT), "name fewer")
+	}
 	for _, v := range ch.Texts {
 		if v == "" || len(v) > 255 {
 			return refuse(Malformed, "a TXT value has 1 to 255 octets", "send the challenge value alone")
@@ -234,17 +304,18 @@ func expire(h *Host, now time.Time) (*Host, Event) {
 		return nil, Event{}
 	}
 	next := h.Clone()
-	e := Event{Time: now, Outcome: "changed", Door: "clock", Before: h.Current()}
+	e := Event{Time: now, Outcome: changed, Door: byClock, Before: h.Current()}
 	next.TXT = slices.DeleteFunc(next.TXT, func(t TXT) bool { return !now.Before(t.Time.Add(txtLife)) })
 	if len(next.TXT) != len(h.TXT) {
 		e.What = "challenge values expired"
 	}
-	if h.Lease > 0 && len(h.A)+len(h.AAAA) > 0 && !now.Before(h.lastSign().Add(h.Lease)) {
+	if h.leased() && !now.Before(h.lastSign().Add(h.Lease)) {
 		next.A, next.AAAA, next.Prefix = nil, nil, netip.Prefix{}
 		e.What = fmt.Sprintf("no sign of life for %s: addresses withdrawn", h.Lease)
 	}
 	next.Generation++
-	next.ChangedAt, next.ChangedBy = now, "clock"
+	next.Seen = h.lastSign() // that something ended is no sign of life
+	next.ChangedAt, next.ChangedBy = now, byClock
 	e.Generation, e.After = next.Generation, next.Current()
 	return next, e
 }

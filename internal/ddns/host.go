@@ -1,7 +1,6 @@
 package ddns
 
 import (
-	"cmp"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -32,7 +31,7 @@ type Host struct {
 	A, AAAA   []netip.Addr // sorted, at most MaxAddresses each
 	Prefix    netip.Prefix // delegated to the host's router; moves followers. Zero: none
 	Followers []Follower
-	TXT       []TXT // at _acme-challenge.name
+	TXT       []TXT // at _acme-challenge.name, in the order in which they came, at most MaxTXT
 
 	Generation uint64  // counts accepted changes, from 1
 	Published  uint64  // the generation that DNS is known to show; unused where DNS follows the store
@@ -97,6 +96,25 @@ func (t Type) String() string {
 	return fmt.Sprintf("Type(%d)", uint8(t))
 }
 
+// MarshalText is String; a type that is none of the four is an error.
+func (t Type) MarshalText() ([]byte, error) {
+	if t < TypeA || t > TypePrefix {
+		return nil, fmt.Errorf("%s is not a type of record", t)
+	}
+	return []byte(t.String()), nil
+}
+
+// UnmarshalText reads "A", "AAAA", "TXT" or "prefix".
+func (t *Type) UnmarshalText(text []byte) error {
+	for *t = TypeA; *t <= TypePrefix; *t++ {
+		if t.String() == string(text) {
+			return nil
+		}
+	}
+	*t = 0
+	return fmt.Errorf("%.20q is not a type of record: use A, AAAA, TXT or prefix", text)
+}
+
 // RRset is what DNS must show at one owner name for one type. Exactly one of
 // Addrs and Texts is used, as Type says; it is never empty.
 type RRset struct {
@@ -135,7 +153,7 @@ func (h *Host) AppendRRsets(dst []RRset) []RRset {
 		dst = appendAddrs(dst, f.Name, h.TTL, a, aaaa)
 	}
 	if len(h.TXT) > 0 {
-		if owner, err := h.Name.Child("_acme-challenge"); err == nil {
+		if owner, err := h.challenge(); err == nil {
 			texts := make([]string, len(h.TXT))
 			for i, t := range h.TXT {
 				texts[i] = t.Value
@@ -144,6 +162,15 @@ func (h *Host) AppendRRsets(dst []RRset) []RRset {
 		}
 	}
 	return dst
+}
+
+// challenge is where the host's TXT values stand. A wildcard has no such place
+// of its own: its challenge is that of the name below the star.
+func (h *Host) challenge() (dnsname.Name, error) {
+	if h.Name.IsWildcard() {
+		return dnsname.Name{}, fmt.Errorf("%s is a wildcard", h.Name)
+	}
+	return h.Name.Child("_acme-challenge")
 }
 
 func appendAddrs(dst []RRset, owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr) []RRset {
@@ -199,15 +226,24 @@ func (h *Host) NextDue() time.Time {
 	for _, t := range h.TXT {
 		soonest(t.Time.Add(txtLife))
 	}
-	if h.Lease > 0 && len(h.A)+len(h.AAAA) > 0 {
+	if h.leased() {
 		soonest(h.lastSign().Add(h.Lease))
 	}
 	return due
 }
 
-// lastSign is the last sign of life that is written down.
+// leased tells whether the host has something that a lease withdraws.
+func (h *Host) leased() bool {
+	return h.Lease > 0 && (len(h.A)+len(h.AAAA) > 0 || h.Prefix.IsValid())
+}
+
+// byClock is Host.ChangedBy and Event.Door of what ended by itself.
+const byClock = "clock"
+
+// lastSign is the last sign of life that is written down. That something ended
+// by itself is none.
 func (h *Host) lastSign() time.Time {
-	if h.ChangedAt.After(h.Seen) {
+	if h.ChangedBy != byClock && h.ChangedAt.After(h.Seen) {
 		return h.ChangedAt
 	}
 	return h.Seen
@@ -238,20 +274,61 @@ func (h *Host) Validate() error {
 		return bad("a lease is at most 10 years", "give a shorter one, or none")
 	case h.Wildcard && h.Name.IsWildcard():
 		return bad("a wildcard host cannot have a wildcard of its own", "leave the wildcard switch off")
+	case h.Wildcard && len(h.Name.Wire())+len("\x01*") > dnsname.MaxWire:
+		return bad("the name is too long for a wildcard below it", "leave the wildcard switch off")
 	case len(h.Followers) > MaxFollowers:
 		return bad(fmt.Sprintf("more than %d followers", MaxFollowers), "give some of them to another host")
 	case len(h.Credentials) > MaxCredentials:
 		return bad(fmt.Sprintf("more than %d credentials", MaxCredentials), "revoke one that is not used")
 	}
+	for _, family := range []struct {
+		Type
+		addrs []netip.Addr
+	}{{TypeA, h.A}, {TypeAAAA, h.AAAA}} {
+		if len(family.addrs) > MaxAddresses {
+			return refuse(TooMany, fmt.Sprintf("more than %d %s addresses", MaxAddresses, family.Type), "name fewer")
+		}
+		for _, a := range family.addrs {
+			if !plain(a) || familyOf(a) != family.Type {
+				return bad(fmt.Sprintf("%s is not an %s address", a, family.Type), "give IPv4 for A, IPv6 without zone for AAAA")
+			}
+		}
+	}
+	if h.Prefix != (netip.Prefix{}) {
+		if r := checkPrefix(h.Prefix); r != nil {
+			return r
+		}
+	}
+	names := h.Names()
+	slices.SortFunc(names, func(a, b dnsname.Name) int { return strings.Compare(a.Wire(), b.Wire()) })
+	for i := range names[1:] {
+		if names[i] == names[i+1] {
+			return bad(fmt.Sprintf("the name %s is given twice", names[i]), "give each follower a name of its own")
+		}
+	}
 	for _, f := range h.Followers {
 		if !f.Name.Under(h.Zone) {
 			return bad(fmt.Sprintf("follower %s is not in the host's zone %s", f.Name, h.Zone), "a follower lives in its router's zone")
 		}
-		if !f.Low.Is6() || f.Low.Is4In6() {
+		if !isLow(f.Low) {
 			return bad(fmt.Sprintf("follower %s has no IPv6 interface ID", f.Name), "give one such as ::1234")
 		}
 	}
 	return nil
+}
+
+// plain tells whether an address has the one form in which hosts keep it.
+func plain(a netip.Addr) bool { return a.IsValid() && !a.Is4In6() && a.Zone() == "" }
+
+// isLow tells whether an address is the lower part of one: nothing where the
+// shortest prefix goes, and something in the interface ID, for prefix:: is a
+// router's anycast address (RFC 4291 section 2.6.1).
+func isLow(a netip.Addr) bool {
+	if !plain(a) || !a.Is6() {
+		return false
+	}
+	b := a.As16()
+	return [6]byte(b[:6]) == [6]byte{} && [8]byte(b[8:]) != [8]byte{}
 }
 
 // reserved are labels that hosts may not begin with: name servers and ACME need them.
@@ -277,102 +354,43 @@ func sortAddrs(addrs []netip.Addr) []netip.Addr {
 	return slices.Compact(addrs)
 }
 
-// parseLow reads a follower's interface ID: "::1234", "0:0:0:5::1/56", or a MAC
-// address as modified EUI-64 (RFC 4291 appendix A).
+// ParseLow reads a follower's interface ID: "::1234"; "0:0:0:5::1/56", with a
+// subnet ID below a delegated prefix of that length, 48 to 64; or a MAC address
+// such as "02:00:5e:10:00:00" as modified EUI-64 (RFC 4291 appendix A). An error
+// is a *Refusal with code malformed.
 func ParseLow(text string) (netip.Addr, error) {
-	bad := refuse(Malformed, fmt.Sprintf("%q is not an interface ID", text), "give ::1234, 0:0:0:5::1/56 or a MAC address such as 02:00:5e:10:00:00")
-	if mac, err := hex.DecodeString(strings.NewReplacer(":", "", "-", "").Replace(text)); err == nil && len(mac) == 6 && len(text) == 17 {
-		var b [16]byte
-		copy(b[8:], []byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
-		return netip.AddrFrom16(b), nil
+	if low, ok := parseMAC(text); ok {
+		return low, nil
 	}
-	addr, bits := text, 64
-	if p, err := netip.ParsePrefix(text); err == nil {
-		addr, bits = p.Addr().String(), p.Bits()
-	}
-	a, err := netip.ParseAddr(addr)
-	if err != nil || !a.Is6() || a.Is4In6() || a.Zone() != "" || bits < 48 || bits > 64 {
-		return netip.Addr{}, bad
-	}
-	if masked := netip.PrefixFrom(a, bits).Masked().Addr(); masked != netip.IPv6Unspecified() {
-		return netip.Addr{}, bad // it has bits where the prefix goes
-	}
-	return a, nil
-}
-
-// AddressRule says which addresses a host may publish. The zero value is
-// "public": everything but the special-purpose registries.
-type AddressRule struct {
-	any  bool
-	nets string // canonical text of a CIDR list, so that rules compare with ==
-}
-
-// AnyAddress admits private and loopback addresses too.
-var AnyAddress = AddressRule{any: true}
-
-// ParseAddressRule reads "public", "any", or a list of CIDR blocks.
-func ParseAddressRule(text string) (AddressRule, error) {
-	switch text {
-	case "", "public":
-		return AddressRule{}, nil
-	case "any":
-		return AnyAddress, nil
-	}
-	var nets []netip.Prefix
-	for part := range strings.SplitSeq(text, ",") {
-		p, err := netip.ParsePrefix(strings.TrimSpace(part))
-		if err != nil || len(nets) == 32 {
-			return AddressRule{}, refuse(Malformed, fmt.Sprintf("address policy %q is not understood", text),
-				"give public, any, or CIDR blocks such as 192.168.0.0/16,fd00::/8 (at most 32)")
-		}
-		nets = append(nets, p.Masked())
-	}
-	slices.SortFunc(nets, func(a, b netip.Prefix) int {
-		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
-	})
-	texts := make([]string, 0, len(nets))
-	for _, p := range slices.Compact(nets) {
-		texts = append(texts, p.String())
-	}
-	return AddressRule{nets: strings.Join(texts, ",")}, nil
-}
-
-func (r AddressRule) String() string {
-	switch {
-	case r.any:
-		return "any"
-	case r.nets != "":
-		return r.nets
-	}
-	return "public"
-}
-
-// Allows tells whether a may be published under the rule. No rule admits the
-// unspecified address, multicast, or an address with a zone.
-func (r AddressRule) Allows(a netip.Addr) bool {
-	a = a.Unmap()
-	if !a.IsValid() || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() {
-		return false
-	}
-	switch {
-	case r.any:
-		return true
-	case r.nets != "":
-		for part := range strings.SplitSeq(r.nets, ",") {
-			if p, err := netip.ParsePrefix(part); err == nil && p.Contains(a) {
-				return true
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		var a netip.Addr
+		if a, err = netip.ParseAddr(text); err == nil {
+			p = netip.PrefixFrom(a.WithZone(""), 64)
+			if a.Zone() != "" {
+				p = netip.Prefix{}
 			}
 		}
-		return false
 	}
-	return IsPublic(a)
+	// No bit may stand where the prefix goes.
+	if err != nil || p.Bits() < 48 || p.Bits() > 64 || !isLow(p.Addr()) || !p.Masked().Addr().IsUnspecified() {
+		return netip.Addr{}, refuse(Malformed, fmt.Sprintf("%.60q is not an interface ID", text),
+			"give ::1234, 0:0:0:5::1/56 or a MAC address such as 02:00:5e:10:00:00")
+	}
+	return p.Addr(), nil
 }
 
-// MarshalText is String.
-func (r AddressRule) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
-
-// UnmarshalText is ParseAddressRule.
-func (r *AddressRule) UnmarshalText(text []byte) (err error) {
-	*r, err = ParseAddressRule(string(text))
-	return err
+// parseMAC reads six octets in hexadecimal with one separator, ":" or "-".
+func parseMAC(text string) (netip.Addr, bool) {
+	if len(text) != 17 || text[2] != ':' && text[2] != '-' {
+		return netip.Addr{}, false
+	}
+	parts := strings.Split(text, text[2:3])
+	mac, err := hex.DecodeString(strings.Join(parts, ""))
+	if err != nil || slices.ContainsFunc(parts, func(p string) bool { return len(p) != 2 }) {
+		return netip.Addr{}, false
+	}
+	var b [16]byte
+	copy(b[8:], []byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
+	return netip.AddrFrom16(b), true
 }

@@ -24,9 +24,11 @@ func (r Rate) take(busy, now time.Time) (time.Time, time.Duration) {
 	}
 	cell := time.Duration(float64(time.Hour) / r.PerHour)
 	slack := cell * time.Duration(max(r.Burst, 1)-1)
-	// A clock that was set back must not lock anyone out for longer than a full burst.
-	if limit := now.Add(slack + cell); busy.After(limit) {
-		busy = limit
+	// No use of the allowance leads further ahead than this: the clock was set
+	// back, or the limit was another one, and neither may lock anyone out. One
+	// more cell is room for the clocks of two machines.
+	if busy.After(now.Add(slack + 2*cell)) {
+		busy = now.Add(slack)
 	}
 	if busy.Before(now) {
 		busy = now

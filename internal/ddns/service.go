@@ -36,6 +36,9 @@ type Service struct {
 
 	// What an unknown host's proof is checked against, so that it costs the same.
 	decoy *Credential
+	// When it was last logged that a secret cannot be opened, in Unix seconds:
+	// strangers can bring it about.
+	complained atomic.Int64
 }
 
 // NewService returns a Service. It starts nothing; see [Service.Run].
@@ -68,14 +71,14 @@ const maxTries = 64
 // Admit counts a request against its source's limit. Doors that do not end in
 // Update call it themselves.
 func (s *Service) Admit(src Source) *Refusal {
-	if wait := s.limits.request(src, s.Now()); wait > 0 {
-		return tooOften(wait)
+	if wait := s.limits.request(src.plain(), s.Now()); wait > 0 {
+		return tooOften("too many requests", wait)
 	}
 	return nil
 }
 
-func tooOften(wait time.Duration) *Refusal {
-	r := refuse(RateLimited, "too many requests", fmt.Sprintf("try again in %s", wait.Truncate(time.Second)+time.Second))
+func tooOften(why string, wait time.Duration) *Refusal {
+	r := refuse(RateLimited, why, fmt.Sprintf("try again in %s", wait.Truncate(time.Second)+time.Second))
 	r.RetryAfter = wait
 	return r
 }
@@ -85,15 +88,19 @@ func unavailable(doing string, cause error) *Refusal {
 		RetryAfter: 30 * time.Second, Cause: fmt.Errorf("%s: %w", doing, cause)}
 }
 
-var badProof = refuse(BadProof, "the proof does not hold for this host", "check the host name and the secret")
+// errUnpublished is why DNS is not known to show a state that is stored.
+var errUnpublished = errors.New("DNS has not confirmed the newest state yet")
 
-// Update makes one update, or returns a *Refusal. A nil error means that the
-// outcome is durable.
+// Update makes one update, or returns a *Refusal and no other error. A nil error
+// means that the outcome is durable. After code unavailable a change may have
+// been stored all the same; asking again is harmless. ctx bounds reading,
+// storing and publishing; a change that is stored before it ends stays.
 //
 // The order of checks is the same for every door: source limits, proof, rights,
 // address, decision. Until the proof holds, an unknown host and a wrong proof
 // cost the same and answer the same.
 func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
+	u.Source = u.Source.plain()
 	if r := s.Admit(u.Source); r != nil {
 		return Outcome{}, r
 	}
@@ -116,7 +123,16 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 		}
 		if d.next == nil {
 			s.touch(ctx, host, d.touch)
-			return Outcome{Host: host}, nil
+			return Outcome{Host: host, Unconfirmed: s.unconfirmed(host)}, nil
+		}
+		if credential.Rate > 0 {
+			history, err := s.Store.Events(ctx, host.Name)
+			if err != nil {
+				return Outcome{}, unavailable("read the history", err)
+			}
+			if refusal := pace(credential, history, now); refusal != nil {
+				return Outcome{}, s.refused(ctx, host, credential, u, refusal, now)
+			}
 		}
 		// Store before publishing: a crash in between is repaired by Repair, the
 		// reverse is not.
@@ -127,44 +143,65 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 		if err != nil {
 			return Outcome{}, unavailable("store the change", err)
 		}
-		return Outcome{Changed: true, Host: d.next, Unconfirmed: s.publish(ctx, d.next)[0]}, nil
+		return Outcome{Changed: true, Host: d.next, Unconfirmed: s.show(ctx, d.next)}, nil
 	}
 	return Outcome{}, unavailable("store the change", ErrConflict)
 }
 
+// unconfirmed says why DNS is not known to show what is stored, if it is not.
+func (s *Service) unconfirmed(h *Host) error {
+	if s.Publisher == nil || h.Published >= h.Generation {
+		return nil
+	}
+	return errUnpublished
+}
+
+// evenChecks is how many checks a proof that does not hold costs at least,
+// whether there is such a host or not. It is as many as an ordinary host has
+// credentials that one proof could answer: two while a secret is replaced.
+const evenChecks = 2
+
 // authenticate finds the credential for which the proof holds. host is nil for
 // an unknown one.
 func (s *Service) authenticate(ctx context.Context, host *Host, credentials []*Credential, u Update, now time.Time) (*Credential, *Refusal) {
+	if u.Proof == nil {
+		u.Proof = TokenProof{} // that of nobody
+	}
 	if !s.enterCheck(ctx) {
-		return nil, tooOften(time.Second)
+		return nil, tooOften("too many requests", time.Second)
 	}
 	defer func() { <-s.checks }()
-	if host == nil || host.Removed {
+	done := 0
+	if host != nil && !host.Removed {
+		for _, c := range credentials {
+			if !mayAnswer(host, c, u.Proof) {
+				continue
+			}
+			done++
+			if s.holds(host.Name, c, u.Proof) && c.usable(now, u.Source) {
+				return c, nil
+			}
+		}
+	}
+	for ; done < evenChecks; done++ {
 		s.holds(decoyName, s.decoy, u.Proof)
-		return nil, s.failed(u, now)
 	}
-	var found *Credential
-	checked := false
-	for _, c := range credentials {
-		if id := u.Proof.CredentialID(); id != "" && id != c.ID && c.Kind != KindSeed {
-			continue
-		}
-		if u.Proof.NeedsSecret() && (c.Sealed == nil || host.SeedOff) {
-			continue
-		}
-		checked = true
-		if s.holds(host.Name, c, u.Proof) && c.usable(now, u.Source) {
-			found = c
-			break
-		}
+	return nil, s.failed(u, now)
+}
+
+// mayAnswer tells whether a proof could be one of the credential's.
+func mayAnswer(h *Host, c *Credential, p Proof) bool {
+	// The credential says which hosts it serves and the host says which
+	// credentials it has. Both must: the host's word is what Save compares.
+	if !slices.Contains(h.Credentials, c.ID) {
+		return false
 	}
-	if found == nil {
-		if !checked {
-			s.holds(decoyName, s.decoy, u.Proof)
-		}
-		return nil, s.failed(u, now)
+	if p.NeedsSecret() && (c.Sealed == nil || h.SeedOff && c.shared()) {
+		return false
 	}
-	return found, nil
+	// A token has its ID in it. A secret of the user's own has none, but may look so.
+	id := p.CredentialID()
+	return id == c.ID || c.Kind == KindSeed || id == "" && (p.NeedsSecret() || c.Kind != KindToken)
 }
 
 // enterCheck waits for a slot to check a proof in. The queue is bounded.
@@ -188,25 +225,29 @@ func (s *Service) enterCheck(ctx context.Context) bool {
 }
 
 func (s *Service) holds(host dnsname.Name, c *Credential, p Proof) bool {
-	var secret Secret
-	if p.NeedsSecret() {
-		var err error
-		if secret, err = s.Sealer.Open(host, c.ID, c.Sealed); err != nil {
-			s.Log.Error("a sealed secret cannot be opened: its host's seed proof does not work; rotate it, or restore the sealing key",
-				"host", host.String(), "credential", c.ID, "err", err)
-			return false
-		}
+	if !p.NeedsSecret() {
+		return p.Check(c, Secret{})
 	}
-	return p.Check(c, secret)
+	secret, err := s.Sealer.Open(host, c.ID, c.Sealed)
+	ok := p.Check(c, secret)
+	if err == nil {
+		return ok
+	}
+	now := s.Now().Unix()
+	if last := s.complained.Load(); (now-last >= 60 || now < last) && s.complained.CompareAndSwap(last, now) {
+		s.Log.Error("a sealed secret cannot be opened: its host's seed proof does not work; rotate it, or restore the sealing key",
+			"host", host.String(), "credential", c.ID, "err", err)
+	}
+	return false
 }
 
 // failed counts a proof that did not hold. The proof was checked first, so that
 // a right one is never refused because of others' wrong ones.
 func (s *Service) failed(u Update, now time.Time) *Refusal {
 	if wait := s.limits.failed(u.Source, u.Host, now); wait > 0 {
-		return tooOften(wait)
+		return tooOften("too many requests", wait)
 	}
-	return badProof
+	return refuse(BadProof, "the proof does not hold for this host", "check the host name and the secret")
 }
 
 // authorize says whether a proven credential may update this host's types at
@@ -267,14 +308,14 @@ func (s *Service) publish(ctx context.Context, hosts ...*Host) []error {
 			batch[i] = hosts[at]
 		}
 		var again []int
-		for i, p := range s.Publisher.Publish(ctx, batch) {
-			at := todo[i]
-			if errs[at] = p.Err; p.Err != nil {
+		results := s.Publisher.Publish(ctx, batch)
+		for i, at := range todo {
+			if i >= len(results) {
+				errs[at] = errUnpublished
 				continue
 			}
-			newer, err := s.note(ctx, hosts[at].Name, p)
-			errs[at] = err
-			if newer != nil {
+			var newer *Host
+			if newer, errs[at] = s.settle(ctx, batch[i], results[i]); newer != nil {
 				hosts[at] = newer
 				again = append(again, at)
 			}
@@ -284,55 +325,91 @@ func (s *Service) publish(ctx context.Context, hosts ...*Host) []error {
 	for _, at := range todo {
 		errs[at] = fmt.Errorf("%s changes faster than DNS can be made to show it", hosts[at].Name)
 	}
-	for i, err := range errs {
-		if err != nil {
-			s.Log.Warn("DNS is not known to show a host; it will be published again", "host", hosts[i].Name.String(),
-				"generation", hosts[i].Generation, "err", err)
-		}
-	}
 	return errs
 }
 
-// note writes down what DNS shows, and returns the host if it has a newer state.
-func (s *Service) note(ctx context.Context, name dnsname.Name, p Published) (*Host, error) {
-	if err := s.Store.Note(ctx, name, p.Generation, p.Shown); err != nil {
-		if errors.Is(err, ErrNoHost) {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("note that %s is published: %w", name, err)
+// show publishes one host and logs if DNS is not known to show it.
+func (s *Service) show(ctx context.Context, h *Host) error {
+	err := s.publish(ctx, h)[0]
+	if err != nil {
+		s.Log.Warn("DNS is not known to show a host; it will be published again", "host", h.Name.String(),
+			"generation", h.Generation, "err", err)
 	}
-	latest, _, err := s.Store.Host(ctx, name)
+	return err
+}
+
+// settle writes down what DNS shows, and returns the host if it has a newer
+// state by now. It looks for one after an error too: what was published late
+// may have reached DNS although nobody heard so.
+func (s *Service) settle(ctx context.Context, h *Host, p Published) (*Host, error) {
+	err, shows := p.Err, h.Generation
+	if err == nil {
+		shows = p.Generation
+		err = s.Store.Note(ctx, h.Name, p.Generation, p.Shown)
+		if errors.Is(err, ErrNoHost) {
+			err = nil
+		}
+		if err != nil {
+			err = fmt.Errorf("note that %s is published: %w", h.Name, err)
+		}
+	}
+	latest, _, readErr := s.Store.Host(ctx, h.Name)
 	switch {
-	case errors.Is(err, ErrNoHost):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("read %s after publishing: %w", name, err)
-	case latest.Generation > p.Generation:
+	case errors.Is(readErr, ErrNoHost) && !h.Removed:
+		// Its removal was published and noted meanwhile, and this came after it.
+		gone := h.Clone()
+		gone.Removed = true
+		gone.Generation++
+		return gone, nil
+	case errors.Is(readErr, ErrNoHost):
+		return nil, err
+	case readErr != nil:
+		return nil, errors.Join(err, fmt.Errorf("read %s after publishing: %w", h.Name, readErr))
+	case latest.Generation > shows:
 		return latest, nil
 	}
-	return nil, nil
+	return nil, err
 }
 
 // Repair publishes every host that DNS is not known to show. It is what mends a
-// crash between storing and publishing, and an outage of DNS.
+// crash between storing and publishing, and an outage of DNS. An error means
+// that the store could not list them all; what DNS did not take stays
+// unpublished, is logged, and is for the next call.
 func (s *Service) Repair(ctx context.Context) error {
 	if s.Publisher == nil {
 		return nil
 	}
-	return pages(ctx, s.Store.Unpublished, func(hosts []*Host) error {
-		s.publish(ctx, hosts...)
-		return nil
+	return pages(ctx, s.Store.Unpublished, func(hosts []*Host) {
+		s.publishAll(ctx, hosts)
 	})
 }
 
+// publishAll publishes a page of hosts and logs once for all that DNS is not
+// known to show.
+func (s *Service) publishAll(ctx context.Context, hosts []*Host) {
+	failed, example := 0, 0
+	errs := s.publish(ctx, hosts...)
+	for i, err := range errs {
+		if err != nil {
+			failed, example = failed+1, i
+		}
+	}
+	if failed > 0 {
+		s.Log.Warn("DNS is not known to show some hosts; they will be published again", "hosts", failed,
+			"host", hosts[example].Name.String(), "err", errs[example])
+	}
+}
+
 // Sweep takes away what has ended by itself: challenge values after a day, and
-// the addresses of hosts whose lease ran out.
+// the addresses of hosts whose lease ran out. A host for which that fails does
+// not hold up the others; the error is the first such.
 func (s *Service) Sweep(ctx context.Context) error {
+	var first error
 	now := s.Now()
 	due := func(ctx context.Context, cursor string, limit int) ([]*Host, string, error) {
 		return s.Store.Due(ctx, now, cursor, limit)
 	}
-	return pages(ctx, due, func(hosts []*Host) error {
+	err := pages(ctx, due, func(hosts []*Host) {
 		for _, h := range hosts {
 			next, event := expire(h, now)
 			if next == nil {
@@ -343,24 +420,25 @@ func (s *Service) Sweep(ctx context.Context) error {
 				continue // it lives: the next sweep looks again
 			}
 			if err != nil {
-				return fmt.Errorf("withdraw what ended at %s: %w", h.Name, err)
+				if first == nil {
+					first = fmt.Errorf("withdraw what ended at %s: %w", h.Name, err)
+				}
+				continue
 			}
-			s.publish(ctx, next)
+			_ = s.show(ctx, next) // logged, and for Repair
 		}
-		return nil
 	})
+	return errors.Join(err, first)
 }
 
 // pages calls do with every page of a listing.
-func pages(ctx context.Context, list func(context.Context, string, int) ([]*Host, string, error), do func([]*Host) error) error {
+func pages(ctx context.Context, list func(context.Context, string, int) ([]*Host, string, error), do func([]*Host)) error {
 	for cursor := ""; ; {
 		hosts, next, err := list(ctx, cursor, 500)
 		if err != nil {
 			return err
 		}
-		if err := do(hosts); err != nil {
-			return err
-		}
+		do(hosts)
 		if cursor = next; cursor == "" {
 			return nil
 		}

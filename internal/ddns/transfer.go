@@ -1,13 +1,16 @@
 package ddns
 
 import (
-	"bytes"
+	"cmp"
 	"context"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,7 +45,7 @@ type ExportedHost struct {
 	AAAA        []netip.Addr         `json:"aaaa,omitempty"`
 	Prefix      netip.Prefix         `json:"prefix,omitzero"`
 	Followers   []Follower           `json:"followers,omitempty"`
-	Generation  uint64               `json:"generation"`
+	Generation  uint64               `json:"generation"` // for the reader; an imported host begins anew
 	Created     time.Time            `json:"created,omitzero"`
 	Credentials []ExportedCredential `json:"credentials"`
 }
@@ -64,13 +67,19 @@ type ExportedCredential struct {
 	Label     string         `json:"label,omitempty"`
 }
 
-// ExportHost makes the exported form of one host. With secrets, sealed ones are
-// opened into it.
+// Format hides the secret from every fmt verb.
+func (e ExportedCredential) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "credential %s of kind %s", e.ID, e.Kind)
+}
+
+// ExportHost makes the exported form of one host, whose slices are the host's
+// own. With secrets, sealed ones are opened into it; an error then says which
+// one cannot be opened.
 func (s *Service) ExportHost(h *Host, credentials []*Credential, withSecrets bool) (ExportedHost, error) {
 	out := ExportedHost{
 		Name: h.Name, TTL: h.TTL, Addresses: h.Addresses, Free: h.Free, SeedOff: h.SeedOff, Suspended: h.Suspended,
 		Wildcard: h.Wildcard, Lease: int64(h.Lease / time.Second), A: h.A, AAAA: h.AAAA, Prefix: h.Prefix,
-		Followers: h.Followers, Generation: h.Generation, Created: h.Created,
+		Followers: h.Followers, Generation: h.Generation, Created: h.Created, Credentials: []ExportedCredential{},
 	}
 	for _, c := range credentials {
 		e := ExportedCredential{
@@ -103,56 +112,40 @@ type ImportRefuse struct {
 
 // ImportHosts adds hosts, as many as it can, and says which it could not add
 // and why. Hosts that exist already are left as they are. All of what it
-// reports added is durable.
+// reports added is durable, also when it returns an error: a *Refusal with code
+// unavailable, after which the hosts of the batch at hand may have been added.
+//
+// A credential that serves several hosts comes with each of them: it is granted
+// each host that is added, if it is the same credential (kind and verifier).
 func (s *Service) ImportHosts(ctx context.Context, hosts []ExportedHost) (Imported, error) {
 	var out Imported
 	var writes []Write
-	skip := func(name dnsname.Name, err error) {
-		var r *Refusal
-		why := err.Error()
-		if errors.As(err, &r) {
-			why = r.Why + "; " + r.Fix
-		}
-		out.Skipped = append(out.Skipped, ImportRefuse{name.String(), why})
-	}
+	pending := map[string]bool{} // IDs of credentials in writes
 	flush := func() error {
-		if len(writes) == 0 {
-			return nil
-		}
-		err := s.save(ctx, writes...)
-		if err == nil {
-			out.Added += len(writes)
-			for _, w := range writes {
-				s.publish(ctx, w.Host)
-			}
-			writes = nil
-			return nil
-		}
-		// One of them stands in the way of all: find out which, one by one.
-		for _, w := range writes {
-			switch err := s.save(ctx, w); {
-			case errors.Is(err, ErrNameTaken), errors.Is(err, ErrSecretTaken), errors.Is(err, ErrConflict):
-				if errors.Is(err, ErrConflict) {
-					err = ErrNameTaken
-				}
-				skip(w.Host.Name, s.adminError("import", err))
-			case err != nil:
-				return s.adminError("import "+w.Host.Name.String(), err)
-			default:
-				out.Added++
-				s.publish(ctx, w.Host)
-			}
-		}
+		err := s.importBatch(ctx, writes, &out)
 		writes = nil
-		return nil
+		clear(pending)
+		return err
 	}
 	for _, e := range hosts {
+		// What an earlier host brought must be in the store before it is looked for.
+		if slices.ContainsFunc(e.Credentials, func(c ExportedCredential) bool { return pending[c.ID] }) {
+			if err := flush(); err != nil {
+				return out, err
+			}
+		}
 		w, err := s.importWrite(ctx, e)
+		if r, ok := errors.AsType[*Refusal](err); ok && r.Code == Unavailable {
+			return out, errors.Join(r, flush())
+		}
 		if err != nil {
-			skip(e.Name, err)
+			out.skip(e.Name, err)
 			continue
 		}
-		if writes = append(writes, w); len(writes) == 500 {
+		for _, c := range w.Credentials {
+			pending[c.ID] = true
+		}
+		if writes = append(writes, w); len(writes) == importBatch {
 			if err := flush(); err != nil {
 				return out, err
 			}
@@ -161,13 +154,62 @@ func (s *Service) ImportHosts(ctx context.Context, hosts []ExportedHost) (Import
 	return out, flush()
 }
 
+// importBatch is how many hosts are imported in one transaction.
+const importBatch = 500
+
+func (out *Imported) skip(name dnsname.Name, err error) {
+	why := err.Error()
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		why = r.Why + "; " + r.Fix
+	}
+	out.Skipped = append(out.Skipped, ImportRefuse{name.String(), why})
+}
+
+// importBatch saves and publishes new hosts. If one of them stands in the way
+// of all, it finds out which, one by one.
+func (s *Service) importBatch(ctx context.Context, writes []Write, out *Imported) error {
+	if len(writes) == 0 {
+		return nil
+	}
+	// Save takes what it is given, so the first try gets hosts of its own.
+	batch := slices.Clone(writes)
+	added := make([]*Host, 0, len(writes))
+	for i := range batch {
+		batch[i].Host = writes[i].Host.Clone()
+		added = append(added, batch[i].Host)
+	}
+	var failed error
+	if err := s.save(ctx, batch...); err != nil {
+		added = added[:0]
+		for _, w := range writes {
+			err := s.save(ctx, w)
+			switch {
+			case errors.Is(err, ErrConflict), errors.Is(err, ErrNameTaken):
+				out.skip(w.Host.Name, s.adminError("import", ErrNameTaken))
+			case errors.Is(err, ErrSecretTaken):
+				out.skip(w.Host.Name, s.adminError("import", err))
+			case err != nil:
+				failed = s.adminError("import "+w.Host.Name.String(), err)
+			default:
+				added = append(added, w.Host)
+			}
+			if failed != nil {
+				break
+			}
+		}
+	}
+	out.Added += len(added)
+	s.publishAll(ctx, added)
+	return failed
+}
+
 // importWrite makes the write that adds one exported host.
 func (s *Service) importWrite(ctx context.Context, e ExportedHost) (Write, error) {
 	now := s.Now()
 	h := &Host{
 		Name: e.Name, TTL: e.TTL, Addresses: e.Addresses, Free: e.Free, SeedOff: e.SeedOff, Suspended: e.Suspended,
-		Wildcard: e.Wildcard, Lease: time.Duration(e.Lease) * time.Second, A: sortAddrs(slices.Clone(e.A)), AAAA: sortAddrs(slices.Clone(e.AAAA)),
-		Prefix: e.Prefix, Followers: e.Followers, Generation: max(e.Generation, 1),
+		Wildcard: e.Wildcard, A: sortAddrs(slices.Clone(e.A)), AAAA: sortAddrs(slices.Clone(e.AAAA)),
+		Prefix: e.Prefix, Followers: slices.Clone(e.Followers), Generation: 1,
 		Created: e.Created, ChangedAt: now, ChangedBy: byAdmin,
 	}
 	if h.TTL == 0 {
@@ -176,26 +218,29 @@ func (s *Service) importWrite(ctx context.Context, e ExportedHost) (Write, error
 	if h.Created.IsZero() {
 		h.Created = now
 	}
-	if _, err := dnsname.ParseHost(e.Name.String()); err != nil {
+	if h.Lease = time.Duration(e.Lease) * time.Second; int64(h.Lease/time.Second) != e.Lease {
+		h.Lease = -1 // too long to be told in nanoseconds
+	}
+	if err := s.place(h); err != nil {
 		return Write{}, err
 	}
-	if err := s.place(ctx, h); err != nil {
+	if err := h.Validate(); err != nil {
 		return Write{}, err
-	}
-	if len(h.A) > MaxAddresses || len(h.AAAA) > MaxAddresses {
-		return Write{}, refuse(TooMany, fmt.Sprintf("more than %d addresses of a family", MaxAddresses), "name fewer")
 	}
 	for _, a := range h.Current() {
-		if a.Is4In6() || a.Zone() != "" || a.Is4() != slices.Contains(h.A, a) {
-			return Write{}, refuse(Malformed, fmt.Sprintf("address %s is not plain or stands under the wrong family", a), "correct it in the file")
-		}
 		if !h.Addresses.Allows(a) {
 			return Write{}, refuse(AddressNotAllowed, fmt.Sprintf("its address policy (%s) does not admit %s", h.Addresses, a), "import it with --addresses any")
 		}
 	}
-	w := Write{Host: h, Event: Event{Time: now, Generation: h.Generation, Outcome: "changed", Door: byAdmin, What: "imported", After: h.Current()}}
+	if h.Prefix.IsValid() && !h.Addresses.AllowsPrefix(h.Prefix) {
+		return Write{}, refuse(AddressNotAllowed, fmt.Sprintf("its address policy (%s) does not admit %s", h.Addresses, h.Prefix), "import it with --addresses any")
+	}
+	w := Write{Host: h, Event: Event{Time: now, Generation: h.Generation, Outcome: changed, Door: byAdmin, What: "imported", After: h.Current()}}
 	for _, ec := range e.Credentials {
-		c, err := s.importCredential(h, ec, now)
+		if ec.ID != "" && slices.Contains(h.Credentials, ec.ID) {
+			return Write{}, refuse(Malformed, fmt.Sprintf("credential %s is given twice", ec.ID), "take one of them out of the file")
+		}
+		c, err := s.importCredential(ctx, h, ec, now)
 		if err != nil {
 			return Write{}, err
 		}
@@ -205,48 +250,87 @@ func (s *Service) importWrite(ctx context.Context, e ExportedHost) (Write, error
 	return w, h.Validate()
 }
 
-func (s *Service) importCredential(h *Host, e ExportedCredential, now time.Time) (*Credential, error) {
+func (s *Service) importCredential(ctx context.Context, h *Host, e ExportedCredential, now time.Time) (*Credential, error) {
+	bad := func(fix, why string, args ...any) (*Credential, error) {
+		return nil, refuse(Malformed, fmt.Sprintf(why, args...), fix)
+	}
 	c := &Credential{
-		ID: e.ID, Kind: e.Kind, Algorithm: e.Algorithm, Verifier: e.Verifier, Grants: e.Grants, Networks: e.Networks,
-		Rate: e.Rate, Created: e.Created, Expires: e.Expires, State: e.State, Mark: e.Mark, Label: e.Label,
+		ID: e.ID, Kind: e.Kind, Algorithm: e.Algorithm, Verifier: e.Verifier, Networks: e.Networks,
+		Rate: e.Rate, Created: e.Created, Expires: e.Expires, State: cmp.Or(e.State, Active), Mark: e.Mark, Label: e.Label,
 	}
-	if c.ID == "" {
-		c.ID = randomText(idLength)
-	}
-	if len(c.ID) != idLength || strings.Trim(c.ID, "abcdefghijklmnopqrstuvwxyz234567") != "" {
-		return nil, refuse(Malformed, fmt.Sprintf("credential ID %q is not 8 characters of a-z and 2-7", c.ID), "leave it out: one is made")
-	}
-	if !slices.Contains([]Kind{KindToken, KindSeed, KindEd25519, KindTSIG, KindACME, KindJoin}, c.Kind) {
-		return nil, refuse(Malformed, fmt.Sprintf("credential kind %q is not known", c.Kind), "use token or seed")
-	}
-	if c.State == "" {
-		c.State = Active
+	secret := NewSecret(e.Secret)
+	if id := (TokenProof{secret}).CredentialID(); c.Kind == KindToken && !secret.IsZero() {
+		// A token carries its ID, so under another one it would never be found.
+		if c.ID = cmp.Or(c.ID, id); id == "" || id != c.ID {
+			return bad("give its kind as seed if it is a secret of your own", "the secret of token %.20q is not its ID, a hyphen and %d characters", c.ID, secretLength)
+		}
 	}
 	if c.Created.IsZero() {
 		c.Created = now
 	}
-	// A credential that serves several hosts comes with each of them; the store
-	// merges nothing, so it serves the one it comes with, and the operator is
-	// told by the grants that the export lists.
-	if g, ok := c.Grant(h.Name); ok {
-		c.Grants = []Grant{g}
-	} else {
-		c.Grants = []Grant{{Host: h.Name}}
+	grant := Grant{Host: h.Name}
+	if i := slices.IndexFunc(e.Grants, func(g Grant) bool { return g.Host == h.Name }); i >= 0 {
+		grant = e.Grants[i]
 	}
-	if e.Secret == "" {
-		if len(c.Verifier) != 32 {
-			return nil, refuse(Malformed, "a credential has neither a secret nor a verifier", "export it again")
+	c.Grants = []Grant{grant}
+	spec := TokenSpec{Label: c.Label, Types: grant.Types, Networks: c.Networks, Rate: c.Rate}
+	if err := spec.validate(now); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.ID != "" && (len(c.ID) != idLength || strings.Trim(c.ID, "abcdefghijklmnopqrstuvwxyz234567") != ""):
+		return bad("leave it out: one is made", "credential ID %.20q is not 8 characters of a-z and 2-7", c.ID)
+	case !slices.Contains([]Kind{KindToken, KindSeed, KindEd25519, KindTSIG, KindACME, KindJoin}, c.Kind):
+		return bad("use token or seed", "credential kind %.20q is not known", string(c.Kind))
+	case !slices.Contains([]State{Active, CredentialStop, CredentialSpent}, c.State):
+		return bad("use active or suspended", "credential state %.20q is not known", string(c.State))
+	case !secret.IsZero() && !c.shared() && c.Kind != KindTSIG:
+		return bad("leave the secret out", "a credential of kind %s has no secret", c.Kind)
+	case secret.IsZero() && len(c.Verifier) != 32:
+		return bad("export it with --with-secrets", "credential %.20q has neither a secret nor a verifier of 32 octets", c.ID)
+	}
+	given := c.ID != ""
+	for {
+		c.ID = cmp.Or(c.ID, randomText(idLength))
+		old, err := s.Store.Credential(ctx, c.ID)
+		if errors.Is(err, ErrNoCredential) {
+			break
 		}
+		if err != nil {
+			return nil, unavailable("look for credential "+c.ID, err)
+		}
+		if given {
+			return grantAlso(old, c, secret)
+		}
+		c.ID = "" // taken by chance
+	}
+	if secret.IsZero() {
 		return c, nil
 	}
-	secret := NewSecret(e.Secret)
 	if err := CheckOwnSecret(secret, 1); err != nil {
 		return nil, err
 	}
-	if c.Kind == KindToken || c.Kind == KindSeed {
+	if c.shared() {
 		c.Verifier = hashSecret(secret)
 	}
 	return c, s.seal(h, c, secret)
+}
+
+// grantAlso gives a credential that the store has the one grant of another that
+// claims to be the same. It must be: else whoever wrote the file would take it over.
+func grantAlso(old, c *Credential, secret Secret) (*Credential, error) {
+	if c.shared() && !secret.IsZero() {
+		c.Verifier = hashSecret(secret)
+	}
+	if old.Kind != c.Kind || len(old.Verifier) == 0 || subtle.ConstantTimeCompare(old.Verifier, c.Verifier) != 1 {
+		return nil, &Refusal{Code: Exists, Why: fmt.Sprintf("another credential has the ID %s", c.ID), Fix: "leave the ID out, or rotate the host's secret first"}
+	}
+	if len(old.Grants) >= MaxGrants {
+		return nil, refuse(TooMany, fmt.Sprintf("credential %s serves %d hosts already", c.ID, MaxGrants), "make another one")
+	}
+	also := *old
+	also.Grants = append(slices.DeleteFunc(slices.Clone(old.Grants), func(g Grant) bool { return g.Host == c.Grants[0].Host }), c.Grants[0])
+	return &also, nil
 }
 
 // seedRow is one host as the seed's files and table have it.
@@ -264,13 +348,23 @@ func (r seedRow) host(name string) (ExportedHost, error) {
 		return ExportedHost{}, err
 	}
 	h := ExportedHost{Name: n, TTL: DefaultTTL, Credentials: []ExportedCredential{{Kind: KindSeed, Secret: r.Secret}}}
-	if text := strings.Trim(string(r.TTL), `"`); text != "" && text != "null" {
-		if _, err := fmt.Sscanf(text, "%d", &h.TTL); err != nil {
-			return ExportedHost{}, refuse(Malformed, fmt.Sprintf("%s: route_53_record_ttl %s is not a number of seconds", n, r.TTL), "write it as 60")
-		}
+	// A number in a string is that number; what is no string is itself already.
+	text := string(r.TTL)
+	if len(text) > 1 && text[0] == '"' {
+		text = text[1 : len(text)-1]
 	}
-	if r.Secret == "" {
+	if text != "" && text != "null" {
+		ttl, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return ExportedHost{}, refuse(Malformed, fmt.Sprintf("%s: route_53_record_ttl %.40s is not a number of seconds", n, r.TTL), "write it as 60")
+		}
+		h.TTL = uint32(ttl)
+	}
+	switch {
+	case r.Secret == "":
 		return ExportedHost{}, refuse(Malformed, fmt.Sprintf("%s has no shared_secret", n), "add it to the file")
+	case r.Type != "" && r.Type != "A" && r.Type != "AAAA": // neither restricts the family
+		return ExportedHost{}, refuse(Malformed, fmt.Sprintf("%s: route_53_record_type %.20q is not A or AAAA", n, r.Type), "correct it in the file")
 	}
 	return h, nil
 }
@@ -278,29 +372,22 @@ func (r seedRow) host(name string) (ExportedHost, error) {
 // ParseImport reads hosts from what people have: a document of `godwit host
 // export`; the seed's many-host file (an object of host names); one row's data
 // of the seed's table, for the host named by single; or items as the DynamoDB
-// command line prints them. The input is bounded by the caller. Pure.
+// command line prints them (get-item or scan). single is for the third only and
+// may be zero otherwise. The caller bounds the input. It reads all hosts or
+// returns a *Refusal with code malformed; whether they may be added is for
+// [Service.ImportHosts] to say. Pure.
 func ParseImport(data []byte, single dnsname.Name) ([]ExportedHost, error) {
 	bad := func(err error) error {
 		return &Refusal{Code: Malformed, Why: "the file is not JSON that can be imported: " + err.Error(),
 			Fix: "give a file of `godwit host export`, the seed's config.json, or one host's row with --host NAME", Cause: err}
 	}
-	decode := func(data []byte, v any) error {
-		d := json.NewDecoder(bytes.NewReader(data))
-		if err := d.Decode(v); err != nil {
-			return err
-		}
-		if d.More() {
-			return errors.New("there is more after the JSON document")
-		}
-		return nil
-	}
 	var top map[string]json.RawMessage
-	if err := decode(data, &top); err != nil {
+	if err := json.Unmarshal(data, &top); err != nil {
 		return nil, bad(err)
 	}
 	if _, ours := top["godwit_export"]; ours {
 		var doc Export
-		if err := decode(data, &doc); err != nil {
+		if err := json.Unmarshal(data, &doc); err != nil {
 			return nil, bad(err)
 		}
 		if doc.Version != ExportVersion {
@@ -310,14 +397,17 @@ func ParseImport(data []byte, single dnsname.Name) ([]ExportedHost, error) {
 	}
 	if _, row := top["shared_secret"]; row {
 		var r seedRow
-		if err := decode(data, &r); err != nil {
+		if err := json.Unmarshal(data, &r); err != nil {
 			return nil, bad(err)
 		}
 		if single.IsZero() {
 			return nil, refuse(Malformed, "this is one host's row, without its name", "say which host it is with --host NAME")
 		}
 		h, err := r.host(single.String())
-		return []ExportedHost{h}, err
+		if err != nil {
+			return nil, err
+		}
+		return []ExportedHost{h}, nil
 	}
 	type item struct {
 		Hostname struct{ S string } `json:"hostname"`
@@ -326,20 +416,20 @@ func ParseImport(data []byte, single dnsname.Name) ([]ExportedHost, error) {
 	var items []item
 	if _, scan := top["Items"]; scan {
 		var doc struct{ Items []item }
-		if err := decode(data, &doc); err != nil {
+		if err := json.Unmarshal(data, &doc); err != nil {
 			return nil, bad(err)
 		}
 		items = doc.Items
 	} else if one, ok := top["Item"]; ok {
 		items = make([]item, 1)
-		if err := decode(one, &items[0]); err != nil {
+		if err := json.Unmarshal(one, &items[0]); err != nil {
 			return nil, bad(err)
 		}
 	}
 	var hosts []ExportedHost
 	add := func(name string, row []byte) error {
 		var r seedRow
-		if err := decode(row, &r); err != nil {
+		if err := json.Unmarshal(row, &r); err != nil {
 			return bad(fmt.Errorf("host %q: %w", name, err))
 		}
 		h, err := r.host(name)
@@ -355,12 +445,7 @@ func ParseImport(data []byte, single dnsname.Name) ([]ExportedHost, error) {
 		}
 	}
 	if items == nil {
-		names := make([]string, 0, len(top))
-		for name := range top {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		for _, name := range names {
+		for _, name := range slices.Sorted(maps.Keys(top)) {
 			if err := add(name, top[name]); err != nil {
 				return nil, err
 			}
