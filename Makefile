@@ -35,7 +35,7 @@ demo: build ## build, then run the whole loop on loopback: server, host, client,
 	bin/godwit demo
 
 check: lint ## before every commit: gofmt, vet, staticcheck, short tests with the race detector
-	$(call say,"tests, short, with the race detector")
+	$(call say,"short tests with the race detector")
 	$(GO) test -race -short ./...
 
 lint: ## gofmt, vet and staticcheck alone
@@ -47,7 +47,7 @@ lint: ## gofmt, vet and staticcheck alone
 	$(GO) tool staticcheck ./...
 
 test: deps lint ## all that CI runs: what the tests need, lint, every test with the race detector, fuzzing for FUZZ_SECONDS
-	$(call say,"tests, with the race detector")
+	$(call say,"tests with the race detector")
 	@scripts/gotest.sh -race -count=1 -timeout 15m ./...
 	$(call say,"fuzzing")
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
