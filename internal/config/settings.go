@@ -258,8 +258,8 @@ func parseURL(s *Serve, values []string) ([]string, error) {
 		return nil, fmt.Errorf("%q is not an http or https URL with a host", values[0])
 	case u.User != nil: // not repeated: it may hold a password
 		return nil, fmt.Errorf("a URL with a user name or password in it is not accepted")
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(text, "#"):
-		return nil, fmt.Errorf("%q has a query or a fragment", values[0])
+	case u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(text, "#"):
+		return nil, fmt.Errorf("%q has more than a scheme, a host and a port: the doors have paths of their own", values[0])
 	}
 	if port := u.Port(); port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
