@@ -1,0 +1,65 @@
+package main
+
+import (
+	"godwit/internal/api"
+	"godwit/internal/store/sqlite"
+)
+
+type checkCommand struct {
+	targetFlags
+	jsonFlag
+}
+
+func (checkCommand) Help() string {
+	return `Works while the server runs, and without it on a data directory. Looks at the database
+file, at each row's checksum, and at what must hold between rows. The exit code is 1 if anything
+is wrong.
+
+Examples:
+
+    godwit check
+    godwit check --target local:/var/lib/godwit`
+}
+
+func (c checkCommand) Run(a *app) error {
+	server, err := c.client(a)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	dir, err := c.local(a)
+	if err != nil {
+		return err
+	}
+	result, err := server.Check(a.ctx)
+	if notRunning(err) && dir != "" {
+		err = withStore(a, dir, func(store *sqlite.Store) error {
+			findings, err := store.Check(a.ctx)
+			result = api.CheckResult{OK: len(findings) == 0, Problems: []string{}}
+			for _, f := range findings {
+				result.Problems = append(result.Problems, f.String())
+			}
+			return err
+		})
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.JSON:
+		if err := a.printJSON(result); err != nil {
+			return err
+		}
+	case result.OK:
+		a.print("The store is sound.")
+	default:
+		for _, p := range result.Problems {
+			a.print("%s", p)
+		}
+		a.print("The store is not sound: %s. What to do stands beside each.", quantity(len(result.Problems), "problem"))
+	}
+	if !result.OK {
+		return errFailed
+	}
+	return nil
+}

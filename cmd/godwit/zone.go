@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+type zoneCommand struct {
+	List zoneListCommand `cmd:"" help:"List zones, and the records that their parents need."`
+}
+
+type zoneListCommand struct {
+	targetFlags
+	jsonFlag
+}
+
+func (zoneListCommand) Help() string {
+	return `A zone is reached when its parent delegates to it: put the NS records that are printed
+into the parent zone, and the addresses (glue) where a name server is inside of the zone itself.
+
+Examples:
+
+    godwit zone list
+    godwit zone list --json | jq '.[].serial'`
+}
+
+func (c zoneListCommand) Run(a *app) error {
+	server, err := c.client(a)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	zones, err := server.Zones(a.ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(zones)
+	}
+	t := newTable(a.stdout, "ZONE", "SERIAL", "HOSTS", "NAME SERVERS")
+	for _, z := range zones {
+		var names []string
+		for _, ns := range z.NameServers {
+			name, _, _ := strings.Cut(ns, "=")
+			names = append(names, name)
+		}
+		t.add(z.Apex, fmt.Sprint(z.Serial), fmt.Sprint(z.Hosts), strings.Join(names, " "))
+	}
+	t.flush()
+	for _, z := range zones {
+		a.print("\nThe parent of %s needs:\n", z.Apex)
+		for _, line := range delegation(z.Apex, z.NameServers) {
+			a.print("  %s", line)
+		}
+	}
+	return nil
+}
+
+// delegation is what the parent zone needs, as lines of a zone file.
+// nameServers are NAME or NAME=ADDR,… as in --ns.
+func delegation(apex string, nameServers []string) []string {
+	var ns, glue []string
+	for _, text := range nameServers {
+		name, list, has := strings.Cut(text, "=")
+		ns = append(ns, fmt.Sprintf("%s. 3600 IN NS %s.", apex, name))
+		inside := name == apex || strings.HasSuffix(name, "."+apex)
+		if inside && !has {
+			glue = append(glue, fmt.Sprintf("; %s. has no address here: start the server with --ns %s=ADDRESS", name, name))
+		}
+		if !has {
+			continue
+		}
+		for addr := range strings.SplitSeq(list, ",") {
+			rrtype := "A"
+			if strings.Contains(addr, ":") {
+				rrtype = "AAAA"
+			}
+			glue = append(glue, fmt.Sprintf("%s. 3600 IN %s %s", name, rrtype, addr))
+		}
+	}
+	return append(ns, glue...)
+}
