@@ -22,7 +22,7 @@ func (z *Zone) Answer(w *Writer, qtype uint16) {
 	serial := z.serial.Load()
 	w.aa = true
 	name := w.qname
-	var owners [maxChain][]byte // of the CNAME records so far
+	var owners [maxChain][]byte // of the CNAME records so far, to see a loop
 	for hop := range maxChain {
 		rel := z.relative(name)
 		chain := w.counts[answerSection]
@@ -33,16 +33,13 @@ func (z *Zone) Answer(w *Writer, qtype uint16) {
 			w.addresses(name, &h, qtype)
 			return
 		}
-		if z.cuts > 0 {
+		if z.boundaries > 0 {
 			if cut, s := z.boundary(rel); s != nil {
 				cutName := name[len(rel)-len(cut):]
 				switch {
 				case s.rrtype == dns.TypeDNAME:
-					if name = w.redirect(name, cutName, s); name == nil {
-						return
-					}
-					owners[hop] = nil
-					if !z.holds(name) {
+					owners[hop] = name
+					if name = w.redirect(name, cutName, s); name == nil || !z.holds(name) || contains(owners[:hop+1], name) {
 						return
 					}
 					continue

@@ -67,7 +67,7 @@ func setHost(t testing.TB, z *zone.Zone, owner string, generation uint64, values
 func questionBytes(name string, qtype uint16) (msg, qname []byte) {
 	n := dnsname.MustParse(name)
 	wire := n.Wire()
-	if strings.EqualFold(name, n.String()) { // keep the case asked for
+	if strings.EqualFold(name, n.String()) && !strings.Contains(name, `\`) { // keep the case asked for
 		b := []byte(wire)
 		for i, c := range []byte(name) {
 			if c != '.' {
@@ -98,6 +98,10 @@ func show(t testing.TB, data []byte) string {
 	if err := m.Unpack(); err != nil {
 		t.Fatalf("response does not parse: %v\n%x", err, data)
 	}
+	return text(m)
+}
+
+func text(m *dns.Msg) string {
 	var b strings.Builder
 	b.WriteString(dnsutil.RcodeToString(m.Rcode))
 	if m.Authoritative {

@@ -55,13 +55,17 @@ func newHosts() *hosts {
 
 func (b bucket) count() int { return int(binary.LittleEndian.Uint16(b[1:])) }
 
+// offset is where entry i of n starts.
+func (b bucket) offset(i, n int) int {
+	return int(binary.LittleEndian.Uint32(b[bucketHeader+n+4*i:]))
+}
+
 func (b bucket) entry(i, n int) []byte {
-	offsets := b[bucketHeader+n : bucketHeader+5*n]
-	end := uint32(len(b))
+	end := len(b)
 	if i+1 < n {
-		end = binary.LittleEndian.Uint32(offsets[4*i+4:])
+		end = b.offset(i+1, n)
 	}
-	return b[binary.LittleEndian.Uint32(offsets[4*i:]):end]
+	return b[b.offset(i, n):end]
 }
 
 // index finds name, -1 if it is not here.
@@ -101,25 +105,13 @@ func (h *hosts) find(name []byte) []byte {
 // the old bucket or the new one. Only the zone's one writer calls it.
 func (h *hosts) put(name, value []byte) {
 	hash := maphash.Bytes(h.seed, name)
-	var entry []byte
-	if value != nil {
-		entry = make([]byte, 0, 1+len(name)+len(value))
-		entry = append(entry, byte(len(name)))
-		entry = append(entry, name...)
-		entry = append(entry, value...)
-	}
 	d := h.dir.Load()
 	slot := hash & uint64(len(d.slots)-1)
-	old := d.slots[slot].Load()
-	if old == nil {
-		if entry != nil {
-			b := buildBucket(d.depth, [][]byte{entry}, []byte{byte(hash >> 56)})
-			d.slots[slot].Store(&b)
-		}
-		return
+	old := bucket{d.depth, 0, 0}
+	if p := d.slots[slot].Load(); p != nil {
+		old = *p
 	}
-	b := old.replace(byte(hash>>56), name, entry)
-	h.store(slot, b)
+	h.store(slot, old.replace(byte(hash>>56), name, value))
 }
 
 // store puts b into each slot that its names belong to, split as far as needed.
@@ -186,27 +178,64 @@ func buildBucket(depth uint8, entries [][]byte, tags []byte) bucket {
 	return b
 }
 
-// replace returns a copy of b with entry in the place of name's, or without
-// name when entry is nil.
-func (b bucket) replace(tag byte, name, entry []byte) bucket {
+// replace returns a copy of b in which name has value, or is not there when
+// value is nil.
+func (b bucket) replace(tag byte, name, value []byte) bucket {
 	n := b.count()
 	at := b.index(tag, name)
-	if at < 0 && entry == nil {
-		return b
+	before, after := b[bucketHeader+5*n:], []byte(nil) // the entries around the new one
+	moved := n                                         // the first entry after it
+	if at >= 0 {
+		start := b.offset(at, n) - (bucketHeader + 5*n)
+		end := start + len(b.entry(at, n))
+		before, after, moved = before[:start], before[end:], at+1
 	}
-	entries := make([][]byte, 0, n+1)
-	tags := make([]byte, 0, n+1)
-	for i := range n {
-		if i != at {
-			entries = append(entries, b.entry(i, n))
-			tags = append(tags, b[bucketHeader+i])
+	added := 0
+	if value != nil {
+		added = 1
+	}
+	first := n // how many come before it
+	if at >= 0 {
+		first = at
+	}
+	count := first + added + n - moved
+	size := bucketHeader + 5*count + len(before) + len(after)
+	if value != nil {
+		size += 1 + len(name) + len(value)
+	}
+	out := make(bucket, bucketHeader, size)
+	out[0] = b[0]
+	binary.LittleEndian.PutUint16(out[1:], uint16(count))
+	tags := b[bucketHeader : bucketHeader+n]
+	out = append(out, tags[:first]...)
+	if value != nil {
+		out = append(out, tag)
+	}
+	out = append(out, tags[moved:]...)
+	// Entries before the new one move with the header, those after it also by
+	// the difference in length.
+	shift := 5 * (count - n)
+	for i := range first {
+		out = binary.LittleEndian.AppendUint32(out, uint32(b.offset(i, n)+shift))
+	}
+	middle := bucketHeader + 5*count + len(before)
+	if value != nil {
+		out = binary.LittleEndian.AppendUint32(out, uint32(middle))
+		middle += 1 + len(name) + len(value)
+	}
+	if moved < n {
+		shift = middle - b.offset(moved, n)
+		for i := moved; i < n; i++ {
+			out = binary.LittleEndian.AppendUint32(out, uint32(b.offset(i, n)+shift))
 		}
 	}
-	if entry != nil {
-		entries = append(entries, entry)
-		tags = append(tags, tag)
+	out = append(out, before...)
+	if value != nil {
+		out = append(out, byte(len(name)))
+		out = append(out, name...)
+		out = append(out, value...)
 	}
-	return buildBucket(b[0], entries, tags)
+	return append(out, after...)
 }
 
 // reserve makes the directory large enough for n names, so that loading them

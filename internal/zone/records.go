@@ -2,10 +2,10 @@ package zone
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"codeberg.org/miekg/dns"
 	"codeberg.org/miekg/dns/dnsutil"
@@ -58,6 +58,24 @@ func (r *Records) Len() int { return r.count }
 // File is the name that was given to [Parse], for messages.
 func (r *Records) File() string { return r.file }
 
+// All yields the owner and the type of each RRset, the SOA's not among them, in a
+// fixed order.
+func (r *Records) All() iter.Seq2[dnsname.Name, uint16] {
+	return func(yield func(dnsname.Name, uint16) bool) {
+		for _, rel := range slices.Sorted(maps.Keys(r.nodes)) {
+			owner, _, err := dnsname.FromWire([]byte(rel + r.apex.Wire()))
+			if err != nil {
+				return // add took no such name
+			}
+			for _, s := range r.nodes[rel].sets {
+				if !yield(owner, s.rrtype) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // clone copies what addNameServers may change: the map, and the nodes' lists.
 func (r *Records) clone() *Records {
 	c := *r
@@ -107,15 +125,30 @@ func (r *Records) add(owner dnsname.Name, rrtype uint16, ttl uint32, rdata []byt
 	return s, true
 }
 
-// cutAt returns the delegation at or above owner, the topmost one.
-func (r *Records) cutAt(owner dnsname.Name) (cut dnsname.Name, s *rrset) {
-	for name := owner; name != r.apex; {
-		if found := r.nodes[r.relativeText(name)].set(dns.TypeNS); found != nil {
-			cut, s = name, found
+// governor returns what takes the data of owner away from its zone: the topmost
+// delegation at or above it, or DNAME above it (RFC 6672 section 2.4).
+func governor(nodes map[string]*node, rel string) (at string, found *rrset) {
+	for name := rel; ; name = name[1+int(name[0]):] {
+		n := nodes[name]
+		if s := n.set(dns.TypeDNAME); s != nil && len(name) < len(rel) {
+			at, found = name, s
 		}
-		name, _ = name.Parent()
+		if name == "" {
+			return at, found
+		}
+		if s := n.set(dns.TypeNS); s != nil {
+			at, found = name, s
+		}
 	}
-	return cut, s
+}
+
+// govern says in words what governor found, at a name below apex.
+func govern(at string, s *rrset, apex dnsname.Name) string {
+	name, _, _ := dnsname.FromWire([]byte(at + apex.Wire()))
+	if s.rrtype == dns.TypeDNAME {
+		return "a DNAME at " + name.String() + " redirects it"
+	}
+	return name.String() + " is delegated to other name servers"
 }
 
 func (r *Records) addNameServers(servers []NameServer) error {
@@ -140,8 +173,8 @@ func (r *Records) addNameServers(servers []NameServer) error {
 		if len(server.Addresses) == 0 {
 			continue
 		}
-		if cut, s := r.cutAt(server.Name); s != nil {
-			return fmt.Errorf("name server %s is below the delegation of %s at %s; give the name alone and its addresses as glue in the zone file", server.Name, cut, r.position(s.line))
+		if at, s := governor(r.nodes, r.relativeText(server.Name)); s != nil {
+			return fmt.Errorf("name server %s cannot have addresses in zone %s: %s: %s; give the name alone, and its addresses as glue in the zone file", server.Name, r.apex, r.position(s.line), govern(at, s, r.apex))
 		}
 		if s := r.nodes[r.relativeText(server.Name)].set(dns.TypeCNAME); s != nil {
 			return fmt.Errorf("name server %s has a CNAME at %s; a name server must have addresses of its own (RFC 2181 section 10.3)", server.Name, r.position(s.line))
@@ -164,7 +197,7 @@ func (r *Records) addNameServers(servers []NameServer) error {
 // check finds what contradicts itself once all records are known.
 func (r *Records) check() error {
 	// In a fixed order, so that a file with two errors always shows the same one.
-	names := slices.SortedFunc(maps.Keys(r.nodes), strings.Compare)
+	names := slices.Sorted(maps.Keys(r.nodes))
 	for _, rel := range names {
 		n := r.nodes[rel]
 		owner, _, err := dnsname.FromWire([]byte(rel + r.apex.Wire()))
@@ -260,20 +293,19 @@ func (z *Zone) CheckHost(owner dnsname.Name) error {
 	if !owner.Under(z.apex) {
 		return fmt.Errorf("%s is not in zone %s", owner, z.apex)
 	}
-	if len(z.static) == 1 && owner != z.apex {
+	if len(z.static) == 1 && z.boundaries == 0 && owner != z.apex {
 		return nil // the ordinary zone has a static apex and nothing else
 	}
-	wire := []byte(owner.Wire())
+	rel := owner.Wire()[:len(owner.Wire())-len(z.suffix)]
 	clash := func(s *rrset, why string) error {
 		return &ClashError{Owner: owner, File: z.file, Line: s.line, Why: why}
 	}
-	for rel := z.relative(wire); len(rel) > 0; rel = parent(rel) {
-		if s := z.static[string(rel)].set(dns.TypeNS); s != nil {
-			cut, _, _ := dnsname.FromWire(wire[len(wire)-len(z.suffix)-len(rel):])
-			return clash(s, cut.String()+" is delegated to other name servers")
+	if z.boundaries > 0 {
+		if at, s := governor(z.static, rel); s != nil {
+			return clash(s, govern(at, s, z.apex))
 		}
 	}
-	n := z.static[string(z.relative(wire))]
+	n := z.static[rel]
 	if n == nil {
 		return nil
 	}

@@ -85,12 +85,13 @@ func part(b []byte) (value, rest []byte) {
 	return b[:n:n], b[n:]
 }
 
-// store is the form that readHost reads; nil if there is nothing to remember.
-func (h *host) store() []byte {
+// store is the form that readHost reads, in buf if it is large enough; nil if
+// there is nothing to remember.
+func (h *host) store(buf []byte) []byte {
 	if !h.exists() && h.generation == 0 {
 		return nil
 	}
-	b := make([]byte, 1, 24+len(h.a)+len(h.aaaa)+len(h.txt))
+	b := append(buf[:0], 0)
 	b = binary.AppendUvarint(b, h.generation)
 	if h.children > 0 {
 		b[0] |= hasChildren
@@ -148,21 +149,22 @@ func (z *Zone) Set(owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt []s
 		return nil
 	}
 	next.children = old.children
+	var buf [128]byte // most hosts fit
 	switch was, is := old.hasData(), next.hasData(); {
 	case is && !was:
 		// The host first, then the names above it: whoever asks in between gets
 		// the answer of before or of after, for each name.
 		z.version.Add(1)
-		z.hosts.put(rel, next.store())
+		z.hosts.put(rel, next.store(buf[:]))
 		z.countAbove(rel, 1)
 		z.present.Add(1)
 	case was && !is:
 		z.countAbove(rel, ^uint64(0))
 		z.version.Add(1)
-		z.hosts.put(rel, next.store())
+		z.hosts.put(rel, next.store(buf[:]))
 		z.present.Add(-1)
 	default:
-		z.hosts.put(rel, next.store())
+		z.hosts.put(rel, next.store(buf[:]))
 	}
 	return nil
 }
@@ -179,7 +181,7 @@ func (z *Zone) countAbove(rel []byte, delta uint64) {
 		// Before each store, not once: a reader that sees this count must not
 		// believe that nothing changed since it missed the host.
 		z.version.Add(1)
-		z.hosts.put(rel, h.store())
+		z.hosts.put(rel, h.store(nil))
 	}
 }
 
@@ -195,7 +197,7 @@ func (z *Zone) Forget(owner dnsname.Name) {
 		return
 	}
 	h.generation = 0
-	z.hosts.put(rel, h.store())
+	z.hosts.put(rel, h.store(nil))
 }
 
 // Reserve makes room for so many hosts in all, before they are set one by one

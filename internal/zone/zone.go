@@ -70,15 +70,17 @@ type NameServer struct {
 
 // A Zone is one zone's data. See the package's text for who may call what when.
 type Zone struct {
-	apex    dnsname.Name
-	suffix  []byte // the apex in wire form
-	file    string
-	static  map[string]*node // by name below the apex; empty non-terminals too
-	cuts    int              // how many delegations there are
-	soa     soa
-	serial  atomic.Uint32
-	hosts   *hosts
-	present atomic.Int64 // hosts that are in DNS
+	apex   dnsname.Name
+	suffix []byte // the apex in wire form
+	file   string
+	static map[string]*node // by name below the apex; empty non-terminals too
+	// boundaries counts the delegations and the DNAME records: names that
+	// govern what is below them.
+	boundaries int
+	soa        soa
+	serial     atomic.Uint32
+	hosts      *hosts
+	present    atomic.Int64 // hosts that are in DNS
 	// version counts the changes that make a name exist or not. A reader that
 	// looked at several names looks again if it changed meanwhile.
 	version atomic.Uint64
@@ -117,8 +119,8 @@ func New(c Config) (*Zone, error) {
 		z.soa = *records.soa
 	}
 	for name, n := range records.nodes {
-		if name != "" && n.set(dns.TypeNS) != nil {
-			z.cuts++
+		if name != "" && n.set(dns.TypeNS) != nil || n.set(dns.TypeDNAME) != nil {
+			z.boundaries++
 		}
 	}
 	z.serial.Store(uint32(c.Serial))

@@ -1,0 +1,273 @@
+package zone_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"codeberg.org/miekg/dns"
+	"pgregory.net/rapid"
+
+	"godwit/internal/dnsname"
+	"godwit/internal/zone"
+)
+
+func emptyZone(t testing.TB) *zone.Zone {
+	return mustNew(t, zone.Config{Apex: dnsname.MustParse("example.org"), Serial: 7})
+}
+
+func TestSetOldGenerationChangesNothing(t *testing.T) {
+	z := emptyZone(t)
+	const nas = "nas.example.org"
+	setHost(t, z, nas, 5, "192.0.2.5")
+	before := show(t, ask(z, nas, dns.TypeA, 1232))
+	setHost(t, z, nas, 4, "192.0.2.4")
+	setHost(t, z, nas, 3)
+	if got := show(t, ask(z, nas, dns.TypeA, 1232)); got != before {
+		t.Errorf("after older states:\n%s", got)
+	}
+	setHost(t, z, nas, 6)
+	setHost(t, z, nas, 5, "192.0.2.5")
+	if got := show(t, ask(z, nas, dns.TypeA, 1232)); !strings.HasPrefix(got, "NXDOMAIN") {
+		t.Errorf("an older state came back after the removal:\n%s", got)
+	}
+	z.Forget(dnsname.MustParse(nas))
+	setHost(t, z, nas, 1, "192.0.2.1")
+	if got := show(t, ask(z, nas, dns.TypeA, 1232)); !strings.Contains(got, "192.0.2.1") {
+		t.Errorf("after Forget:\n%s", got)
+	}
+	z.Forget(dnsname.MustParse(nas)) // is in DNS: stays
+	setHost(t, z, nas, 0, "192.0.2.9")
+	if got := show(t, ask(z, nas, dns.TypeA, 1232)); !strings.Contains(got, "192.0.2.1\n") {
+		t.Errorf("Forget dropped the generation of a host in DNS:\n%s", got)
+	}
+	if z.Hosts() != 1 {
+		t.Errorf("%d hosts", z.Hosts())
+	}
+}
+
+func TestSetRefuses(t *testing.T) {
+	z := emptyZone(t)
+	nas := dnsname.MustParse("nas.example.org")
+	many := make([]netip.Addr, 256)
+	for i := range many {
+		many[i] = netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
+	}
+	for name, err := range map[string]error{
+		"other zone":      z.Set(dnsname.MustParse("nas.example.net"), 60, nil, nil, nil, 1),
+		"TTL":             z.Set(nas, 1<<31, nil, nil, nil, 1),
+		"family":          z.Set(nas, 60, addrs("2001:db8::1"), nil, nil, 1),
+		"family 6":        z.Set(nas, 60, nil, addrs("192.0.2.1"), nil, 1),
+		"none":            z.Set(nas, 60, []netip.Addr{{}}, nil, nil, 1),
+		"IPv6 zone":       z.Set(nas, 60, nil, addrs("fe80::1%eth0"), nil, 1),
+		"many addresses":  z.Set(nas, 60, many, nil, nil, 1),
+		"long text":       z.Set(nas, 60, nil, nil, []string{strings.Repeat("x", 5000)}, 1),
+		"many texts":      z.Set(nas, 60, nil, nil, make([]string, 300), 1),
+		"text in all":     z.Set(nas, 60, nil, nil, longTexts(), 1),
+		"mapped is valid": z.Set(nas, 60, addrs("::ffff:192.0.2.1"), nil, nil, 1),
+	} {
+		valid := name == "mapped is valid"
+		if (err == nil) != valid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if got := show(t, ask(z, "nas.example.org", dns.TypeA, 1232)); !strings.Contains(got, "192.0.2.1") {
+		t.Errorf("mapped address: %s", got)
+	}
+}
+
+func longTexts() (out []string) {
+	for i := range 10 {
+		out = append(out, strings.Repeat(fmt.Sprint(i), 4000))
+	}
+	return out
+}
+
+// TestIndex holds the hash table to a map through growth, splits and removals,
+// with names at all depths.
+func TestIndex(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		z, err := zone.New(zone.Config{Apex: dnsname.MustParse("example.org")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rapid.Bool().Draw(t, "reserved") {
+			z.Reserve(rapid.IntRange(0, 5000).Draw(t, "reserve"))
+		}
+		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		want := map[string]byte{}
+		n := rapid.IntRange(1, 400).Draw(t, "names")
+		for i := range 3 * n {
+			owner := fmt.Sprintf("h%d.d%d.example.org", random.IntN(n), random.IntN(3))
+			value := byte(random.IntN(256))
+			var a []netip.Addr
+			if value%4 > 0 {
+				a = append(a, netip.AddrFrom4([4]byte{192, 0, 2, value}))
+				want[owner] = value
+			} else {
+				delete(want, owner)
+			}
+			if err := z.Set(dnsname.MustParse(owner), 60, a, nil, nil, uint64(i)); err != nil {
+				t.Fatal(err)
+			}
+			if value%16 == 0 {
+				z.Forget(dnsname.MustParse(owner))
+			}
+		}
+		if z.Hosts() != len(want) {
+			t.Fatalf("%d hosts, want %d", z.Hosts(), len(want))
+		}
+		for i := range n {
+			for d := range 3 {
+				owner := fmt.Sprintf("h%d.d%d.example.org", i, d)
+				reply := ask(z, owner, dns.TypeA, 1232)
+				value, there := want[owner]
+				if there && (reply[3]&15 != 0 || reply[len(reply)-1] != value) || !there && reply[3]&15 != dns.RcodeNameError {
+					t.Fatalf("%s: %x, want %d %t", owner, reply, value, there)
+				}
+			}
+		}
+		for d := range 3 {
+			parent := fmt.Sprintf(".d%d.example.org", d)
+			alive := false
+			for owner := range want {
+				alive = alive || strings.HasSuffix(owner, parent)
+			}
+			if reply := ask(z, parent[1:], dns.TypeA, 1232); (reply[3]&15 == 0) != alive {
+				t.Fatalf("%s: rcode %d, hosts below: %t", parent[1:], reply[3]&15, alive)
+			}
+		}
+	})
+}
+
+// TestAnswersBesideWriter asks while a writer flips hosts between states that
+// no answer may mix: two pairs of addresses, and a name that is there, or not
+// there and covered by a wildcard.
+func TestAnswersBesideWriter(t *testing.T) {
+	z := emptyZone(t)
+	setHost(t, z, "*.example.org", 1, "203.0.113.99")
+	pairs := [2][]string{{"192.0.2.1", "192.0.2.2", "one"}, {"198.51.100.1", "198.51.100.2", "two"}}
+	setHost(t, z, "flip.example.org", 1, pairs[0]...)
+	var stop atomic.Bool
+	var serial atomic.Uint32 // of the last change that Set has returned from
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for !stop.Load() {
+				seen := serial.Load()
+				a := string(ask(z, "flip.example.org", dns.TypeA, 1232))
+				one := strings.Contains(a, "\xc0\x00\x02\x01") && strings.Contains(a, "\xc0\x00\x02\x02")
+				two := strings.Contains(a, "\xc6\x33\x64\x01") && strings.Contains(a, "\xc6\x33\x64\x02")
+				if a[7] != 2 || one == two {
+					t.Errorf("a mixture: %x", a)
+					return
+				}
+				// a.b is there with its parent, or the wildcard answers; there
+				// is no NXDOMAIN in between.
+				if deep := ask(z, "a.b.example.org", dns.TypeA, 1232); deep[3]&15 != 0 || deep[7] != 1 {
+					t.Errorf("a.b: %x", deep)
+					return
+				}
+				// Whoever has seen a serial sees what it stands for.
+				soa := ask(z, "example.org", dns.TypeSOA, 1232)
+				if shown := uint32(soa[len(soa)-17]) | uint32(soa[len(soa)-18])<<8 | uint32(soa[len(soa)-19])<<16 | uint32(soa[len(soa)-20])<<24; shown < seen {
+					t.Errorf("serial %d after %d", shown, seen)
+					return
+				}
+			}
+		})
+	}
+	for i := uint64(2); i < 3000; i++ {
+		setHost(t, z, "flip.example.org", i, pairs[i%2]...)
+		if i%2 == 0 {
+			setHost(t, z, "a.b.example.org", i, "192.0.2.7")
+		} else {
+			setHost(t, z, "a.b.example.org", i)
+		}
+		setHost(t, z, fmt.Sprintf("other%d.example.org", i), i, "192.0.2.8") // makes buckets split
+		z.SetSerial(zone.Serial(i))
+		serial.Store(uint32(i))
+	}
+	stop.Store(true)
+	readers.Wait()
+}
+
+func TestSerial(t *testing.T) {
+	for _, tt := range []struct {
+		a, b   zone.Serial
+		before bool
+	}{
+		{1, 2, true}, {2, 1, false}, {1, 1, false},
+		{1<<32 - 1, 0, true}, {0, 1<<32 - 1, false},
+		{0, 1<<31 - 1, true}, {0, 1 << 31, false}, {1 << 31, 0, false},
+	} {
+		if got := tt.a.Before(tt.b); got != tt.before {
+			t.Errorf("%d before %d: %t", tt.a, tt.b, got)
+		}
+	}
+	now := time.Unix(1_800_000_000, 0)
+	for _, tt := range []struct{ prev, want zone.Serial }{
+		{5, 1_800_000_000},
+		{1_800_000_000, 1_800_000_001},
+		{1_799_999_999, 1_800_000_000},
+		{1_900_000_000, 1_900_000_001}, // the clock was set back
+		{2_026_010_101, 2_026_010_102}, // a date serial
+		{1<<32 - 1, 1_800_000_000},
+	} {
+		if got := zone.Next(tt.prev, now); got != tt.want {
+			t.Errorf("after %d: %d, want %d", tt.prev, got, tt.want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		prev := zone.Serial(rapid.Uint32().Draw(t, "prev"))
+		now := time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "now"), 0)
+		if next := zone.Next(prev, now); !prev.Before(next) {
+			t.Fatalf("%d after %d", next, prev)
+		}
+	})
+}
+
+func TestZones(t *testing.T) {
+	child := mustNew(t, zone.Config{Apex: dnsname.MustParse("child.example.org")})
+	hidden := mustNew(t, zone.Config{Apex: dnsname.MustParse("hidden.example.org")})
+	parent := mustNew(t, zone.Config{Apex: dnsname.MustParse("example.org"), Records: mustParse(t, "child NS ns.example.net.\n", "example.org")})
+	zones, err := zone.NewZones(parent, child, hidden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name  string
+		qtype uint16
+		want  *zone.Zone
+	}{
+		{"example.org", dns.TypeA, parent},
+		{"a.b.example.org", dns.TypeA, parent},
+		{"child.example.org", dns.TypeA, child},
+		{"x.child.example.org", dns.TypeDS, child},
+		{"child.example.org", dns.TypeDS, parent},
+		{"hidden.example.org", dns.TypeDS, hidden}, // the parent knows nothing of it
+		{"example.org", dns.TypeDS, parent},
+		{"badexample.org", dns.TypeA, nil},
+		{"org", dns.TypeA, nil},
+		{".", dns.TypeNS, nil},
+	} {
+		name := []byte(dnsname.MustParse(tt.name).Wire())
+		if got := zones.Find(name, tt.qtype); got != tt.want {
+			t.Errorf("%s %d: got %v", tt.name, tt.qtype, got)
+		}
+		if n := testing.AllocsPerRun(10, func() { zones.Find(name, tt.qtype) }); n != 0 {
+			t.Errorf("%s: %v allocations", tt.name, n)
+		}
+	}
+	if _, err := zone.NewZones(parent, parent); err == nil {
+		t.Error("a zone was taken twice")
+	}
+	if (*zone.Zones)(nil).Find([]byte{0}, dns.TypeA) != nil {
+		t.Error("no zones found one")
+	}
+}
