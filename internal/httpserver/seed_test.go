@@ -1,0 +1,414 @@
+package httpserver_test
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
+	"godwit/internal/httpserver"
+)
+
+const (
+	matches   = "Your IP address matches the current Route53 DNS record."
+	badHash   = "You must pass a valid sha256 hash in the hash= argument."
+	badMode   = "You must pass mode=get or mode=set arguments."
+	malformed = "The request body must be a JSON object with the documented members."
+	mismatch  = "Validation hashes do not match."
+	goodHash  = "a1771addefd8130757f890aa56b06da8eef1e51f445f92a65cabe7be3cf48a62"
+)
+
+func isSet(name, addr string) string {
+	return "Your hostname record " + name + " has been set to " + addr
+}
+
+// The vectors of docs/protocols.md section 2.2.
+func TestSeedVectors(t *testing.T) {
+	for _, v := range []struct{ source, name, hash string }{
+		{home, host1, goodHash},
+		{home, host1 + ".", "befc7a93749e7fd926135b8d144da90d0c22fc50551863596ef8d8cb15a1dec5"},
+		{"2001:db8::1", host1, "09d482d0733b77c80066eb666bd49d769f1bd5b8d13b4a7799f55a542ed2456c"},
+	} {
+		r := newRig(t)
+		r.add(host1, secret, anyAddress())
+		want(t, r.send("POST", "/", v.source, setBody(v.name, v.hash)), 201, seedJSON("success", isSet(host1+".", v.source)))
+	}
+	// trust.md S13
+	if got := ddns.SeedHash("11.12.13.14", "www.example.com", ddns.NewSecret("SuP3R_5eCR3T")); got != "0eb3fc760ddbd7dca1702ae359b8f990b8a145d719b9d1014da4aa866022dd70" {
+		t.Error(got)
+	}
+}
+
+// Every row of docs/protocols.md section 2.3, to the byte.
+func TestSeedAnswers(t *testing.T) {
+	hash := func(c string) string { return strings.Repeat(c, 64) }
+	get := `{"execution_mode":"get"}`
+	r := newRig(t)
+	r.add(host1, secret, ddns.Settings{})
+	r.add("off.dyn.example.com", "", ddns.Settings{SeedOff: on()})
+	for _, c := range []struct {
+		name, body string
+		status     int
+		message    string
+	}{
+		{"get", get, 200, home},
+		{"get with more", ` {"x":[{"y":null},1.5e3],"execution_mode" : "get","validation_hash":"junk"} ` + "\n", 200, home},
+		{"get escaped", `{"execution\u005fmode":"g\u0065t"}`, 200, home},
+		{"set", setBody(host1, goodHash), 201, isSet(host1+".", home)},
+		{"already right", setBody(host1, goodHash), 200, matches},
+		{"upper-case hash", setBody(host1, strings.ToUpper(goodHash)), 200, matches},
+		{"with a dot", setBody(host1+".", "befc7a93749e7fd926135b8d144da90d0c22fc50551863596ef8d8cb15a1dec5"), 200, matches},
+		{"with capitals", setBody("HOST1.Dyn.Example.COM", ddns.SeedHash(home, "HOST1.Dyn.Example.COM", ddns.NewSecret(secret))), 200, matches},
+
+		{"hash too short", setBody(host1, goodHash[:63]), 400, badHash},
+		{"hash with junk behind", setBody(host1, goodHash+"!"), 400, badHash},
+		{"hash with more hex behind", setBody(host1, goodHash+"00"), 400, badHash},
+		{"hash not hex", setBody(host1, hash("g")), 400, badHash},
+		{"hash empty", setBody(host1, ""), 400, badHash},
+		{"no mode", `{}`, 400, badMode},
+		{"other mode", `{"execution_mode":"Get"}`, 400, badMode},
+		{"empty mode", `{"execution_mode":""}`, 400, badMode},
+
+		{"nothing", ``, 400, malformed},
+		{"not closed", `{`, 400, malformed},
+		{"array", `[]`, 400, malformed},
+		{"null", `null`, 400, malformed},
+		{"string", `"get"`, 400, malformed},
+		{"mode a number", `{"execution_mode":1}`, 400, malformed},
+		{"mode null", `{"execution_mode":null}`, 400, malformed},
+		{"hash null", `{"execution_mode":"get","validation_hash":null}`, 400, malformed},
+		{"no host", `{"execution_mode":"set","validation_hash":"` + goodHash + `"}`, 400, malformed},
+		{"no hash", `{"execution_mode":"set","ddns_hostname":"` + host1 + `"}`, 400, malformed},
+		{"repeated", `{"execution_mode":"get","execution_mode":"get"}`, 400, malformed},
+		{"repeated by escape", `{"execution_mode":"get","execution_mod\u0065":"get"}`, 400, malformed},
+		{"repeated inside", `{"execution_mode":"get","x":{"a":1,"a":1}}`, 400, malformed},
+		{"trailing", get + `x`, 400, malformed},
+		{"two objects", get + get, 400, malformed},
+		{"trailing comma", `{"execution_mode":"get",}`, 400, malformed},
+		{"not UTF-8", "{\"execution_mode\":\"get\",\"x\":\"\xff\"}", 400, malformed},
+		{"lone surrogate", `{"execution_mode":"get","x":"\ud800"}`, 400, malformed},
+		{"control character", "{\"execution_mode\":\"get\",\"x\":\"\n\"}", 400, malformed},
+		{"too deep", `{"execution_mode":"get","x":` + strings.Repeat("[", 60) + strings.Repeat("]", 60) + `}`, 400, malformed},
+		{"byte order mark", "\ufeff" + get, 400, malformed},
+		{"too large", `{"execution_mode":"get","x":"` + strings.Repeat("a", 4096) + `"}`, 413, "The request body is too large."},
+
+		{"wrong hash", setBody(host1, hash("0")), 401, mismatch},
+		{"unknown host", setBody("other.dyn.example.com", hash("0")), 401, mismatch},
+		{"outside the zone", setBody("example.org", hash("0")), 401, mismatch},
+		{"wildcard", setBody("*.dyn.example.com", hash("0")), 401, mismatch},
+		{"no name at all", setBody("", hash("0")), 401, mismatch},
+		{"empty label", setBody("a..example.com", hash("0")), 401, mismatch},
+		{"root", setBody(".", hash("0")), 401, mismatch},
+		{"NUL", `{"execution_mode":"set","ddns_hostname":"a\u0000b.dyn.example.com","validation_hash":"` + hash("0") + `"}`, 401, mismatch},
+		{"long label", setBody(strings.Repeat("a", 64)+".dyn.example.com", hash("0")), 401, mismatch},
+		{"long name", setBody(strings.Repeat("a.", 200)+"example.com", hash("0")), 401, mismatch},
+		{"seed proof off", setBody("off.dyn.example.com", hash("0")), 401, mismatch},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := r.show(host1).Generation
+			word := "fail"
+			if c.status < 300 {
+				word = "success"
+			}
+			w := r.send("POST", "/", home, c.body)
+			want(t, w, c.status, seedJSON(word, c.message))
+			wantCORS(t, w)
+			if got := w.Header().Get("Content-Type"); got != "application/json" {
+				t.Errorf("Content-Type is %q", got)
+			}
+			if got := r.show(host1).Generation; (got > before) != (c.status == 201) {
+				t.Errorf("generation %d became %d", before, got)
+			}
+		})
+	}
+}
+
+func wantCORS(t testing.TB, w *httptest.ResponseRecorder) {
+	t.Helper()
+	for name, value := range map[string]string{
+		"Access-Control-Allow-Headers": "Content-Type", "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "GET",
+	} {
+		if got := w.Header()[name]; !slices.Equal(got, []string{value}) {
+			t.Errorf("%s is %q, want %q", name, got, value)
+		}
+	}
+}
+
+func TestSeedRefusals(t *testing.T) {
+	t.Run("address not allowed", func(t *testing.T) {
+		r := newRig(t)
+		r.add(host1, secret, ddns.Settings{})
+		w := r.set("192.0.2.1", host1, secret)
+		want(t, w, 403, seedJSON("fail", "The address is outside this host's address policy (--addresses)."))
+	})
+	t.Run("suspended", func(t *testing.T) {
+		r := newRig(t)
+		r.add(host1, secret, ddns.Settings{Suspended: on()})
+		want(t, r.set(home, host1, secret), 403, seedJSON("fail", "An operator suspended this host."))
+		want(t, r.set(home, host1, "another secret"), 401, seedJSON("fail", mismatch))
+	})
+	t.Run("family", func(t *testing.T) {
+		r := newRig(t)
+		r.add(host1, secret, ddns.Settings{})
+		if _, err := r.service.AddToken(t.Context(), dnsname.MustParse(host1), ddns.TokenSpec{Types: []ddns.Type{ddns.TypeA}}); err != nil {
+			t.Fatal(err)
+		}
+		// A further token is kept as a hash only: it has no seed's proof.
+		want(t, r.set("2600::1", host1, secret), 201, seedJSON("success", isSet(host1+".", "2600::1")))
+	})
+	t.Run("too many requests", func(t *testing.T) {
+		r := newRig(t, func(c *ddns.Config, _ *httpserver.Config) { c.Limits.Requests = ddns.Rate{PerHour: 3600, Burst: 2} })
+		for range 2 {
+			want(t, r.send("POST", "/", home, `{"execution_mode":"get"}`), 200, seedJSON("success", home))
+		}
+		w := r.send("POST", "/", home, `{"execution_mode":"get"}`)
+		want(t, w, 429, seedJSON("fail", "Too many requests. Try again later."))
+		if got := w.Header().Get("Retry-After"); got != "1" {
+			t.Errorf("Retry-After is %q", got)
+		}
+		if w := r.send("GET", "/ip", home, ""); w.Code != 429 || w.Header().Get("Retry-After") == "" {
+			t.Errorf("the echo answers %d", w.Code)
+		}
+		want(t, r.send("POST", "/", "176.32.100.37", `{"execution_mode":"get"}`), 200, seedJSON("success", "176.32.100.37"))
+	})
+	t.Run("changed too often", func(t *testing.T) {
+		r := newRig(t, func(c *ddns.Config, _ *httpserver.Config) { c.Limits.Changes = ddns.Rate{PerHour: 1, Burst: 1} })
+		r.add(host1, secret, ddns.Settings{})
+		r.set(home, host1, secret)
+		w := r.set("176.32.100.37", host1, secret)
+		want(t, w, 429, seedJSON("fail", "Too many requests. Try again later."))
+		if got, _ := strconv.Atoi(w.Header().Get("Retry-After")); got < 3500 || got > 3600 {
+			t.Errorf("Retry-After is %d", got)
+		}
+	})
+	for _, reads := range []bool{true, false} {
+		t.Run(fmt.Sprintf("store broken, reads %v", reads), func(t *testing.T) {
+			broken := &brokenStore{}
+			r := newRig(t, func(c *ddns.Config, _ *httpserver.Config) {
+				broken.Store = c.Store
+				c.Store = broken
+			})
+			r.add(host1, secret, ddns.Settings{})
+			broken.reads, broken.writes = reads, !reads
+			w := r.set(home, host1, secret)
+			want(t, w, 503, seedJSON("fail", "Temporarily unavailable. Try again later."))
+			if got := w.Header().Get("Retry-After"); got == "" || got == "0" {
+				t.Errorf("Retry-After is %q", got)
+			}
+			if !strings.Contains(r.log.String(), "no space left") {
+				t.Error("the log does not have the cause")
+			}
+		})
+	}
+	t.Run("stored, not published", func(t *testing.T) {
+		r := newRig(t, func(c *ddns.Config, _ *httpserver.Config) { c.Publisher = deadPublisher{} })
+		r.add(host1, secret, ddns.Settings{})
+		want(t, r.set(home, host1, secret), 500, seedJSON("fail", "The change is stored; DNS has not confirmed it yet."))
+		if got := r.show(host1).A; len(got) != 1 {
+			t.Errorf("stored is %v", got)
+		}
+	})
+}
+
+// S1: without separators, a hash made at 1.2.3.4 for 1host… is one for host… at
+// 1.2.3.41, and S2: a secret may begin with the end of a name. Both need two
+// hosts whose secrets make the joined texts equal; S1 needs the same secret.
+func TestSeedCollisions(t *testing.T) {
+	// The hash itself collides, and will for ever: it is the seed's.
+	if ddns.SeedHash("1.2.3.4", "1host.dyn.example.com", ddns.NewSecret(secret)) != ddns.SeedHash("1.2.3.41", "host.dyn.example.com", ddns.NewSecret(secret)) {
+		t.Error("S1 is no collision any more")
+	}
+	r := newRig(t)
+	r.add("1host.dyn.example.com", secret, ddns.Settings{})
+	_, err := r.service.Add(t.Context(), dnsname.MustParse("host.dyn.example.com"), ddns.Settings{}, ddns.NewSecret(secret))
+	if refusal := (*ddns.Refusal)(nil); !asRefusal(err, &refusal) || refusal.Code != ddns.Malformed {
+		t.Fatalf("two hosts with one secret: %v", err)
+	}
+	// With secrets of our own making nothing of it holds.
+	r.add("host.dyn.example.com", "", ddns.Settings{})
+	hash := ddns.SeedHash("1.2.3.4", "1host.dyn.example.com", ddns.NewSecret(secret))
+	want(t, r.send("POST", "/", "1.2.3.41", setBody("host.dyn.example.com", hash)), 401, seedJSON("fail", mismatch))
+
+	// S2: a hash for a.dyn.example.co with secret "mXXXXXXXXXXXX" is one for
+	// a.dyn.example.com with "XXXXXXXXXXXX". The names are in different zones, so
+	// one installation with one zone cannot have both; what is left is that the
+	// foreign name is unknown here.
+	r.add("a.dyn.example.com", "XXXXXXXXXXXX", ddns.Settings{})
+	hash = ddns.SeedHash(home, "a.dyn.example.co", ddns.NewSecret("mXXXXXXXXXXXX"))
+	want(t, r.send("POST", "/", home, setBody("a.dyn.example.co", hash)), 401, seedJSON("fail", mismatch))
+}
+
+// S3: a captured request says nothing new at its own source, and is worthless
+// from another.
+func TestSeedReplay(t *testing.T) {
+	r := newRig(t, func(c *ddns.Config, _ *httpserver.Config) { c.Limits.Changes = ddns.DefaultLimits().Changes })
+	r.add(host1, secret, ddns.Settings{})
+	captured := setBody(host1, ddns.SeedHash(home, host1, ddns.NewSecret(secret)))
+	r.send("POST", "/", home, captured)
+	generation := r.show(host1).Generation
+	for range 1000 {
+		want(t, r.send("POST", "/", home, captured), 200, seedJSON("success", matches))
+	}
+	for range 20 {
+		want(t, r.send("POST", "/", "176.32.100.40", captured), 401, seedJSON("fail", mismatch))
+	}
+	if got := r.show(host1).Generation; got != generation {
+		t.Errorf("generation went from %d to %d", generation, got)
+	}
+	// The host moves on, and someone has its old address now: the record can be
+	// pulled back, but no more often than the host's limit allows.
+	changed := 0
+	for i := range 200 {
+		r.set("176.32.100.41", host1, secret)
+		if w := r.send("POST", "/", home, captured); w.Code == 201 {
+			changed++
+		} else if w.Code != 200 && w.Code != 429 {
+			t.Fatalf("replay %d: %d", i, w.Code)
+		}
+	}
+	if changed > 10 {
+		t.Errorf("%d of 200 replays changed the host", changed)
+	}
+	if _, err := r.service.Set(t.Context(), dnsname.MustParse(host1), ddns.Settings{SeedOff: on()}); err != nil {
+		t.Fatal(err)
+	}
+	r.now.Move(time.Hour)
+	want(t, r.send("POST", "/", home, captured), 401, seedJSON("fail", mismatch))
+}
+
+// S4: an unknown host and a wrong hash are answered byte for byte alike.
+func TestSeedUnknownIsWrong(t *testing.T) {
+	broken := &brokenStore{}
+	r := newRig(t, func(c *ddns.Config, _ *httpserver.Config) {
+		broken.Store = c.Store
+		c.Store = broken
+	})
+	r.add(host1, secret, ddns.Settings{})
+	zero := strings.Repeat("0", 64)
+	dump := func(w *httptest.ResponseRecorder) string { return fmt.Sprint(w.Code, w.Header(), w.Body) }
+	first := dump(r.send("POST", "/", home, setBody(host1, zero)))
+	for i := range 2000 {
+		name := []string{host1, "other.dyn.example.com", "example.org", "not a name", ""}[i%5]
+		if got := dump(r.send("POST", "/", home, setBody(name, zero))); got != first {
+			t.Fatalf("%q is answered %s\nand not %s", name, got, first)
+		}
+	}
+	// No answer tells about the inside, whatever goes wrong there.
+	broken.reads = true
+	got := dump(r.set(home, host1, secret))
+	for _, leak := range []string{"arn:", "table", "/var", "space", "goroutine"} {
+		if strings.Contains(got, leak) {
+			t.Errorf("an answer says %q: %s", leak, got)
+		}
+	}
+}
+
+// S9: the family of the source decides the type of the record.
+func TestSeedFamilies(t *testing.T) {
+	r := newRig(t)
+	r.add(host1, secret, anyAddress())
+	want(t, r.set("2001:db8::5", host1, secret), 201, seedJSON("success", isSet(host1+".", "2001:db8::5")))
+	want(t, r.set("10.0.0.1", host1, secret), 201, seedJSON("success", isSet(host1+".", "10.0.0.1")))
+	h := r.show(host1)
+	if got := fmt.Sprint(h.A, h.AAAA); got != "[10.0.0.1] [2001:db8::5]" {
+		t.Errorf("the host has %s", got)
+	}
+	for remote, source := range map[string]string{
+		"[::ffff:10.0.0.1]:80": "10.0.0.1", "[fe80::1%eth0]:80": "fe80::1", "[2001:db8::5]:80": "2001:db8::5",
+	} {
+		want(t, r.send("POST", "/", remote, `{"execution_mode":"get"}`), 200, seedJSON("success", source))
+		want(t, r.send("GET", "/ip", remote, ""), 200, source+"\n")
+	}
+	want(t, r.send("POST", "/", "@", `{"execution_mode":"get"}`), 400, seedJSON("fail", "The server does not know your address: the connection has no address."))
+}
+
+// S10: whatever a secret holds, its host can be updated.
+func TestSeedSecrets(t *testing.T) {
+	for i, text := range []string{`with "quotes" and 'such'`, `back\slash \n \u0041 \`, "naïve ☃ 🦉 secret", "{\"a\": [1,2]}", "            ", "a b c d e f g"} {
+		r := newRig(t)
+		r.add(host1, text, ddns.Settings{})
+		want(t, r.set(home, host1, text), 201, seedJSON("success", isSet(host1+".", home)))
+		if t.Failed() {
+			t.Fatalf("secret %d", i)
+		}
+	}
+	r := newRig(t)
+	token := r.add(host1, "", ddns.Settings{}).Token.Reveal()
+	want(t, r.set(home, host1, token), 201, seedJSON("success", isSet(host1+".", home)))
+	if strings.Contains(r.log.String(), token) {
+		t.Error("the log has the token")
+	}
+}
+
+// A wildcard host exists under its own name only, as any other.
+func TestSeedWildcardHost(t *testing.T) {
+	r := newRig(t)
+	r.add("*.dyn.example.com", secret, ddns.Settings{})
+	w := r.set(home, "*.dyn.example.com", secret)
+	if w.Code != 201 {
+		t.Fatalf("got %d %s", w.Code, w.Body)
+	}
+	want(t, w, 201, w.Body.String())
+	want(t, r.set(home, "x.dyn.example.com", secret), 401, seedJSON("fail", mismatch))
+}
+
+func TestSeedLog(t *testing.T) {
+	r := newRig(t)
+	r.add(host1, secret, ddns.Settings{})
+	r.send("POST", "/?secret=canary-query", home, setBody(host1, goodHash), "Authorization", "Bearer canary-header")
+	r.set(home, host1, secret)
+	r.set(home, host1, "canary-secret")
+	got := r.log.String()
+	for _, line := range []string{
+		"level=INFO msg=update host=" + host1 + " door=seed outcome=changed source=" + home + " generation=2\n",
+		"level=DEBUG msg=update host=" + host1 + " door=seed outcome=unchanged source=" + home + "\n",
+		"level=INFO msg=update host=" + host1 + " door=seed outcome=bad-proof source=" + home + "\n",
+	} {
+		if !strings.Contains(got, line) {
+			t.Errorf("the log lacks %q:\n%s", line, got)
+		}
+	}
+	for _, no := range []string{"canary", goodHash} {
+		if strings.Contains(got, no) {
+			t.Errorf("the log has %s", no)
+		}
+	}
+}
+
+func BenchmarkSeedGet(b *testing.B) {
+	r := newRig(b, quiet)
+	bench(b, r, func(int) string { return `{"execution_mode":"get"}` })
+}
+
+func BenchmarkSeedUnchanged(b *testing.B) {
+	r := newRig(b, quiet)
+	r.add(host1, secret, ddns.Settings{})
+	r.set(home, host1, secret)
+	body := setBody(host1, goodHash)
+	bench(b, r, func(int) string { return body })
+}
+
+func BenchmarkSeedChanged(b *testing.B) {
+	r := newRig(b, quiet)
+	r.add(host1, secret, anyAddress())
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		source := fmt.Sprintf("10.0.%d.%d", i>>8&255, i&255)
+		if w := r.set(source, host1, secret); w.Code != 201 {
+			b.Fatal(w.Code, w.Body)
+		}
+	}
+}
+
+func quiet(_ *ddns.Config, c *httpserver.Config) { c.Log = nil }
+
+func asRefusal(err error, into **ddns.Refusal) bool {
+	r, ok := err.(*ddns.Refusal)
+	*into = r
+	return ok
+}
