@@ -285,8 +285,11 @@ func reference(query []byte) (want referenceAnswer, ok bool) {
 		return want, false
 	}
 	name, n, err := dnsname.FromWire(query[12:])
-	if err != nil || strings.ContainsAny(name.String(), `\`) {
+	if err != nil || len(query) < 12+n+4 || strings.ContainsAny(name.String(), `\`) {
 		return want, false
+	}
+	if len(query) > 12+n+4 && query[12+n+4] != 0 {
+		return want, false // an OPT with a name, which the library takes
 	}
 	qtype, class := binary.BigEndian.Uint16(query[12+n:]), binary.BigEndian.Uint16(query[14+n:])
 	if class != dns.ClassINET || !name.Under(dnsname.MustParse(z)) || qtype == dns.TypeAXFR || qtype == dns.TypeIXFR {

@@ -120,7 +120,7 @@ func (h *hosts) store(slot uint64, b bucket) {
 	depth := b[0]
 	if b.count() > bucketMax && depth < maxDepth {
 		if depth == d.depth {
-			d = h.double(d)
+			h.double(d)
 		}
 		low, high := h.split(b)
 		slot &= 1<<depth - 1
