@@ -145,7 +145,7 @@ func (p *parser) entry(e entry) error {
 		return err
 	}
 	if len(fields) == 0 {
-		return p.fail("a "+typeName(rrtype)+" record without data", "add its data")
+		return p.fail(typeName(rrtype)+" record without data", "add its data")
 	}
 	return p.record(rrtype, ttl, fields)
 }
@@ -253,7 +253,7 @@ func (p *parser) record(rrtype uint16, ttl uint32, fields []string) error {
 		return p.fail(why, fix)
 	}
 	if p.owner.IsWildcard() && (rrtype == dns.TypeNS || rrtype == dns.TypeDNAME) {
-		return p.fail("a "+typeName(rrtype)+" record at a wildcard", "nobody agrees what that means (RFC 4592 section 4); name each child")
+		return p.fail(typeName(rrtype)+" record at a wildcard", "nobody agrees what that means (RFC 4592 section 4); name each child")
 	}
 	if rrtype == dns.TypeSOA {
 		return p.soa(ttl, fields)
@@ -307,13 +307,13 @@ func (p *parser) rdata(rrtype uint16, fields []string) ([]byte, error) {
 		return addr.AsSlice(), nil
 	case rrtype == dns.TypeNS, rrtype == dns.TypeCNAME, rrtype == dns.TypePTR, rrtype == dns.TypeDNAME:
 		if len(fields) != 1 || generic {
-			return nil, p.fail("a "+typeName(rrtype)+" record takes one name", "write the name alone")
+			return nil, p.fail(typeName(rrtype)+" record takes one name", "write the name alone")
 		}
 		n, err := p.name(fields[0])
 		return []byte(n.Wire()), err
 	case rrtype == dns.TypeMX:
 		if len(fields) != 2 || generic {
-			return nil, p.fail("an MX record takes a preference and a name", "write it as: MX 10 mail.example.com.")
+			return nil, p.fail("MX record takes a preference and a name", "write it as: MX 10 mail.example.com.")
 		}
 		preference, err := strconv.ParseUint(fields[0], 10, 16)
 		if err != nil {
@@ -374,13 +374,13 @@ func reason(err error) string {
 // soa reads the SOA record. Its serial is read and dropped.
 func (p *parser) soa(ttl uint32, fields []string) error {
 	if p.owner != p.records.apex {
-		return p.fail("a SOA record at "+p.owner.String(), "it belongs to the zone's apex, "+p.records.apex.String())
+		return p.fail("SOA record at "+p.owner.String(), "it belongs to the zone's apex, "+p.records.apex.String())
 	}
 	if p.records.soa != nil {
 		return p.fail("a second SOA record", "keep one of them")
 	}
 	if len(fields) != 7 {
-		return p.fail(fmt.Sprintf("a SOA record of %d fields", len(fields)), "write: SOA MNAME RNAME SERIAL REFRESH RETRY EXPIRE MINIMUM")
+		return p.fail(fmt.Sprintf("SOA record of %d fields", len(fields)), "write: SOA MNAME RNAME SERIAL REFRESH RETRY EXPIRE MINIMUM")
 	}
 	var names [2]dnsname.Name
 	var numbers [5]uint32

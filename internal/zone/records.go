@@ -220,7 +220,7 @@ func (r *Records) check() error {
 				if other == cname {
 					other = n.sets[1]
 				}
-				return bad(max(cname.line, other.line), fmt.Sprintf("%s has a CNAME on line %d and a %s on line %d", owner, cname.line, typeName(other.rrtype), other.line), "keep one of them (RFC 1034 section 3.6.2)")
+				return bad(max(cname.line, other.line), fmt.Sprintf("%s has CNAME on line %d and %s on line %d", owner, cname.line, typeName(other.rrtype), other.line), "keep one of them (RFC 1034 section 3.6.2)")
 			}
 		}
 		if dname != nil {
@@ -228,7 +228,7 @@ func (r *Records) check() error {
 				return bad(dname.line, fmt.Sprintf("%s has %d DNAME records", owner, len(dname.rdata)), "keep one of them (RFC 6672 section 2.4)")
 			}
 			if ns != nil && rel != "" {
-				return bad(max(dname.line, ns.line), fmt.Sprintf("%s has a DNAME on line %d and is delegated on line %d", owner, dname.line, ns.line), "keep one of them (RFC 6672 section 2.3)")
+				return bad(max(dname.line, ns.line), fmt.Sprintf("%s has DNAME on line %d and is delegated on line %d", owner, dname.line, ns.line), "keep one of them (RFC 6672 section 2.3)")
 			}
 		}
 		if len(n.sets) == 0 {

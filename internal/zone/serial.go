@@ -14,10 +14,9 @@ func (s Serial) Before(t Serial) bool {
 }
 
 // Next is the serial after prev for a change at time now: the Unix time where
-// that moves forward, else prev + 1. So it never goes back (a clock that was
-// set back included), and secondaries that hold a date serial such as
-// 2026010100 follow, because that is before the Unix time of their days to come
-// only by RFC 1982; where it is not, prev + 1 is.
+// that moves forward, else prev + 1. So it never goes back, whatever the clock
+// does, and goes on from a date serial such as 2026010100 that secondaries may
+// still hold: that is ahead of the Unix time until 2034.
 func Next(prev Serial, now time.Time) Serial {
 	if unix := Serial(uint32(now.Unix())); (prev + 1).Before(unix) {
 		return unix

@@ -20,8 +20,8 @@
 //
 // # Memory
 //
-// A host with one address takes about 30 octets more than its name below the
-// apex is long (the name server's own copy of the apex is not repeated).
+// A host with one address takes 20 octets and the length of its name below the
+// apex: 30 octets for a name such as host000000 (BenchmarkLoadMillion).
 package zone
 
 import (
