@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -25,6 +26,12 @@ Examples:
     godwit backup godwit-$(date +%F).db
     godwit backup /backup/godwit.db --target local:/var/lib/godwit`
 }
+
+// Names of files in a data directory; see sqlite.
+const (
+	databaseFile = "godwit.db"
+	sealingKey   = "seal.key"
+)
 
 // backupResult is what --json prints.
 type backupResult struct {
@@ -61,9 +68,9 @@ func (c backupCommand) Run(a *app) error {
 	if info, err := os.Stat(c.File); err == nil {
 		result.Bytes = info.Size()
 	}
-	key := "the server's data directory (seal.key)"
+	key := "the server's data directory (" + sealingKey + ")"
 	if dir != "" {
-		result.SealingKey = filepath.Join(dir, "seal.key")
+		result.SealingKey = filepath.Join(dir, sealingKey)
 		key = result.SealingKey
 	}
 	if c.JSON {
@@ -97,13 +104,21 @@ func (c *countingWriter) Write(b []byte) (int, error) {
 // withStore opens the store of a data directory that no server runs on. It
 // makes none: a mistyped directory must not become an empty store.
 func withStore(a *app, dir string, do func(*sqlite.Store) error) error {
-	if _, err := os.Stat(filepath.Join(dir, "godwit.db")); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, databaseFile)); err != nil {
 		return errors.New("there is no store in " + dir + "; name the server's data directory: --target local:DIR")
 	}
 	log := newLogger(a.stderr, quietLevel, false)
 	store, err := sqlite.Open(dir, sqlite.Config{Log: log})
 	if err != nil {
-		return err
+		return inUse(err)
 	}
 	return errors.Join(do(store), store.Close())
+}
+
+// inUse says in this program's words that a data directory is another process's.
+func inUse(err error) error {
+	if held, ok := errors.AsType[*sqlite.LockedError](err); ok {
+		return fmt.Errorf("a server runs on %s (process %d) and does not answer on its admin socket; look at its log, or stop it first", held.Dir, held.PID)
+	}
+	return err
 }

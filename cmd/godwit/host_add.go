@@ -61,7 +61,7 @@ func (a *app) printSetup(c api.Created, secretFile string, seed bool, target str
 	}
 	if !seed {
 		a.print("\nThe seed's protocol is off for it, and this version has no other door that sets hosts.\n"+
-			"To switch it on, with a new token: godwit host rotate %s --seed=on%s", c.Host, target)
+			"To switch it on, with a new token: godwit host rotate %s --seed=on%s", shellQuote(c.Host), target)
 		return
 	}
 	url := c.URL
@@ -90,6 +90,6 @@ func (a *app) printSetup(c api.Created, secretFile string, seed bool, target str
 func seedCommands(url, host, file string) string {
 	url = shellQuote(strings.TrimRight(url, "/") + "/")
 	return `  IP=$(curl -s -d '{"execution_mode":"get"}' ` + url + ` | sed 's/.*: "//; s/".*//')
-  HASH=$(printf %s "$IP` + host + `$(cat ` + file + `)" | sha256sum | cut -c 1-64)
+  HASH=$(printf %s "${IP}` + host + `$(cat ` + file + `)" | sha256sum | cut -c 1-64)
   curl -s -d '{"execution_mode":"set","ddns_hostname":"` + host + `","validation_hash":"'$HASH'"}' ` + url
 }

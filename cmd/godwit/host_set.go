@@ -43,10 +43,6 @@ func (c hostSetCommand) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(h)
 	}
-	if h.Outcome == api.Unchanged {
-		a.print("%s is as it was: it had these settings already.", h.Host)
-	} else {
-		a.print("%s is changed (generation %d).", h.Host, h.Generation)
-	}
+	a.print("%s has these settings (generation %d).", h.Host, h.Generation)
 	return nil
 }

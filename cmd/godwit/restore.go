@@ -32,14 +32,17 @@ func (c restoreCommand) Run(a *app) error {
 	if dir == "" {
 		return usage("a backup is restored into a data directory of this machine, with no server running on it; name it: --target local:DIR")
 	}
+	if _, err := os.Stat(filepath.Join(dir, databaseFile)); err == nil {
+		return fmt.Errorf("%s holds a store already; move it away first, or name another directory with --target local:DIR", dir)
+	}
 	// A copy is checked and made ready beside its place: say so, it may take a while.
 	if info, err := os.Stat(c.File); err == nil && info.Size() > 64<<20 {
 		a.say("Checking and copying %s (%d MiB) …", c.File, info.Size()>>20)
 	}
 	if err := sqlite.Restore(a.ctx, dir, c.File, sqlite.Config{Log: newLogger(a.stderr, quietLevel, false)}); err != nil {
-		return err
+		return inUse(err)
 	}
-	key := filepath.Join(dir, "seal.key")
+	key := filepath.Join(dir, sealingKey)
 	_, keyErr := os.Stat(key)
 	if c.JSON {
 		return a.printJSON(struct {

@@ -233,7 +233,7 @@ func limits(s *config.Serve) ddns.Limits {
 // tend looks after hosts whose zones came or went since the last start.
 func (d *daemon) tend(ctx context.Context, loaded authority.Loaded) {
 	for apex, n := range loaded.Homeless {
-		d.warn(fmt.Sprintf("%s of zone %s stay in the store and are not answered: the zone is not configured; add --zone %s, or remove them", quantity(n, "host"), apex, apex))
+		d.warn(fmt.Sprintf("zone %s is not configured: its hosts (%d) are kept in the store and not answered; add --zone %s, or remove them", apex, n, apex))
 	}
 	for _, name := range loaded.Moved {
 		if err := d.service.Rehome(ctx, name); err != nil {
@@ -314,7 +314,7 @@ func (d *daemon) greet(a *app) {
 		if i == 0 {
 			label = "zone"
 		}
-		a.say("  %-6s %s (serial %d, %s in DNS)", label, z.Apex(), uint32(z.Serial()), quantity(z.Hosts(), "host"))
+		a.say("  %-6s %s (serial %d, %s in DNS)", label, z.Apex(), uint32(z.Serial()), quantity(z.Hosts(), "name"))
 	}
 	for _, row := range []struct {
 		label string

@@ -20,8 +20,8 @@ type tokenAddCommand struct {
 	jsonFlag
 	Name     hostName `arg:"" help:"Name of the host."`
 	Label    string   `placeholder:"TEXT" help:"A note of your own: router, laptop ..."`
-	Types    []string `placeholder:"TYPE,..." enum:"A,AAAA,TXT,prefix" help:"Only these: A, AAAA, TXT, prefix. Default: all but TXT."`
-	Networks []string `placeholder:"CIDR,..." help:"Only from these networks. Default: from everywhere."`
+	Types    []string `placeholder:"TYPE" enum:"A,AAAA,TXT,prefix" help:"Only these: A, AAAA, TXT, prefix. Default: all but TXT."`
+	Networks []string `placeholder:"CIDR" help:"Only from these networks. Default: from everywhere."`
 	Rate     int      `placeholder:"N" help:"At most so many changes an hour. Default: the host's limit."`
 	Expires  string   `placeholder:"TIME" help:"End after so long (72h, 90d) or at a time (2030-01-31). Default: never."`
 	URLToken bool     `name:"url-token" help:"Let it stand in a URL, where logs may see it, for clients that cannot send it otherwise."`

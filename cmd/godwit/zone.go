@@ -37,14 +37,14 @@ func (c zoneListCommand) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(zones)
 	}
-	t := newTable(a.stdout, "ZONE", "SERIAL", "HOSTS", "NAME SERVERS")
+	t := newTable(a.stdout, "ZONE", "SERIAL", "IN DNS", "NAME SERVERS")
 	for _, z := range zones {
 		var names []string
 		for _, ns := range z.NameServers {
 			name, _, _ := strings.Cut(ns, "=")
 			names = append(names, name)
 		}
-		t.add(z.Apex, fmt.Sprint(z.Serial), fmt.Sprint(z.Hosts), strings.Join(names, " "))
+		t.add(z.Apex, fmt.Sprint(z.Serial), quantity(z.Hosts, "name"), strings.Join(names, " "))
 	}
 	t.flush()
 	for _, z := range zones {
@@ -67,8 +67,8 @@ func delegation(apex string, nameServers []string) []string {
 		if inside && !has {
 			glue = append(glue, fmt.Sprintf("; %s. has no address here: start the server with --ns %s=ADDRESS", name, name))
 		}
-		if !has {
-			continue
+		if !inside || !has {
+			continue // elsewhere, its addresses come by that zone's own delegation
 		}
 		for addr := range strings.SplitSeq(list, ",") {
 			rrtype := "A"
