@@ -145,7 +145,7 @@ func (s *Service) place(h *Host) error {
 	h.Zone = apex
 	for _, n := range h.Names() {
 		if _, err := dnsname.ParseHost(n.String()); err != nil {
-			return &Refusal{Code: Malformed, Why: err.Error(), Fix: "choose another name", Cause: err}
+			return badName(err)
 		}
 		if zone, _ := s.Zones.Zone(n); zone != apex {
 			return refuse(Malformed, fmt.Sprintf("%s is not in the host's zone %s but in a zone below it", n, apex), "a follower lives in its router's zone")
@@ -158,6 +158,15 @@ func (s *Service) place(h *Host) error {
 		}
 	}
 	return nil
+}
+
+// badName is what dnsname says of a name, as a refusal.
+func badName(err error) *Refusal {
+	r := &Refusal{Code: Malformed, Why: err.Error(), Cause: err}
+	if e, ok := errors.AsType[*dnsname.Error](err); ok {
+		r.Why, r.Fix = fmt.Sprintf("name %q %s", e.Text, e.Why), e.Fix
+	}
+	return r
 }
 
 // newCredential makes a host's first credential or the one that replaces it.

@@ -56,7 +56,7 @@ type ExportedCredential struct {
 	Kind      Kind           `json:"kind"`
 	Algorithm string         `json:"algorithm,omitempty"`
 	Verifier  []byte         `json:"verifier,omitempty"` // base64; hash or public key
-	Secret    string         `json:"secret,omitempty"`   // only with secrets
+	Secret    ExportedSecret `json:"secret,omitzero"`    // only with secrets
 	Grants    []Grant        `json:"grants,omitempty"`   // empty: this host
 	Networks  []netip.Prefix `json:"networks,omitempty"`
 	Rate      int            `json:"rate,omitempty"`
@@ -67,9 +67,17 @@ type ExportedCredential struct {
 	Label     string         `json:"label,omitempty"`
 }
 
-// Format hides the secret from every fmt verb.
-func (e ExportedCredential) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "credential %s of kind %s", e.ID, e.Kind)
+// ExportedSecret is a Secret that JSON shows and reads, because an export with
+// secrets is where it is meant to go. All else hides it.
+type ExportedSecret struct{ Secret }
+
+// MarshalText shows the secret.
+func (s ExportedSecret) MarshalText() ([]byte, error) { return []byte(s.Reveal()), nil }
+
+// UnmarshalText takes the text as it is.
+func (s *ExportedSecret) UnmarshalText(text []byte) error {
+	s.Secret = NewSecret(string(text))
+	return nil
 }
 
 // ExportHost makes the exported form of one host, whose slices are the host's
@@ -91,7 +99,7 @@ func (s *Service) ExportHost(h *Host, credentials []*Credential, withSecrets boo
 			if err != nil {
 				return ExportedHost{}, fmt.Errorf("open the secret %s of %s: %w", c.ID, h.Name, err)
 			}
-			e.Secret = secret.Reveal()
+			e.Secret = ExportedSecret{secret}
 		}
 		out.Credentials = append(out.Credentials, e)
 	}
@@ -258,7 +266,7 @@ func (s *Service) importCredential(ctx context.Context, h *Host, e ExportedCrede
 		ID: e.ID, Kind: e.Kind, Algorithm: e.Algorithm, Verifier: e.Verifier, Networks: e.Networks,
 		Rate: e.Rate, Created: e.Created, Expires: e.Expires, State: cmp.Or(e.State, Active), Mark: e.Mark, Label: e.Label,
 	}
-	secret := NewSecret(e.Secret)
+	secret := e.Secret.Secret
 	if id := (TokenProof{secret}).CredentialID(); c.Kind == KindToken && !secret.IsZero() {
 		// A token carries its ID, so under another one it would never be found.
 		if c.ID = cmp.Or(c.ID, id); id == "" || id != c.ID {
@@ -338,14 +346,14 @@ type seedRow struct {
 	ZoneID string          `json:"route_53_zone_id"`
 	TTL    json.RawMessage `json:"route_53_record_ttl"` // a number, or a number in a string
 	Type   string          `json:"route_53_record_type"`
-	Secret string          `json:"shared_secret"`
+	Secret ExportedSecret  `json:"shared_secret"`
 	Region string          `json:"aws_region"`
 }
 
 func (r seedRow) host(name string) (ExportedHost, error) {
 	n, err := dnsname.ParseHost(name)
 	if err != nil {
-		return ExportedHost{}, err
+		return ExportedHost{}, badName(err)
 	}
 	h := ExportedHost{Name: n, TTL: DefaultTTL, Credentials: []ExportedCredential{{Kind: KindSeed, Secret: r.Secret}}}
 	// A number in a string is that number; what is no string is itself already.
@@ -361,7 +369,7 @@ func (r seedRow) host(name string) (ExportedHost, error) {
 		h.TTL = uint32(ttl)
 	}
 	switch {
-	case r.Secret == "":
+	case r.Secret.IsZero():
 		return ExportedHost{}, refuse(Malformed, fmt.Sprintf("%s has no shared_secret", n), "add it to the file")
 	case r.Type != "" && r.Type != "A" && r.Type != "AAAA": // neither restricts the family
 		return ExportedHost{}, refuse(Malformed, fmt.Sprintf("%s: route_53_record_type %.20q is not A or AAAA", n, r.Type), "correct it in the file")
