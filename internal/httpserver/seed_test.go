@@ -412,3 +412,24 @@ func asRefusal(err error, into **ddns.Refusal) bool {
 	*into = r
 	return ok
 }
+
+// S8: no input alone makes a status outside this set.
+func FuzzSeedDoor(f *testing.F) {
+	for _, body := range []string{``, `{`, `[]`, `{"execution_mode":"get"}`, setBody(host1, goodHash), setBody("*.\x00..", goodHash), setBody(strings.Repeat("ä.", 500), goodHash),
+		`{"execution_mode":"set","ddns_hostname":"\ud83e\udd89.dyn.example.com","validation_hash":"` + goodHash + `"}`, setBody(`a\.b\300.`, goodHash), setBody("xn--.example", goodHash)} {
+		f.Add(body, home)
+	}
+	r := newRig(f, quiet)
+	r.add(host1, secret, ddns.Settings{})
+	f.Fuzz(func(t *testing.T, body, forwarded string) {
+		r.t = t // F is not to be used in here
+		w := r.send("POST", "/", home, body, "X-Forwarded-For", forwarded)
+		if !slices.Contains([]int{200, 201, 400, 401, 413}, w.Code) {
+			t.Fatalf("%q gives %d %s", body, w.Code, w.Body)
+		}
+		if w.Code == 201 && !strings.HasSuffix(w.Body.String(), home+`"}`) {
+			t.Fatalf("%q gives %s", body, w.Body)
+		}
+		rules(t, w.Result())
+	})
+}
