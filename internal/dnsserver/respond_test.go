@@ -228,11 +228,17 @@ func FuzzRespond(f *testing.F) {
 			return
 		}
 		asked := bytes.Clone(query)
-		began := time.Now()
-		reply := answer(query, tcp)
-		// 10 ms is the aim; a shared machine may take the processor away.
-		if took := time.Since(began); took > 200*time.Millisecond {
-			t.Fatalf("took %v", took)
+		var reply []byte
+		for try := 0; ; try++ {
+			began := time.Now()
+			reply = answer(query, tcp)
+			took := time.Since(began)
+			if took <= 10*time.Millisecond {
+				break
+			}
+			if try == 9 { // a busy machine is slow now and then, not each time
+				t.Fatalf("took %v", took)
+			}
 		}
 		if !bytes.Equal(query, asked) {
 			t.Fatal("the query was changed")

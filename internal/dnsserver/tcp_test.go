@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -73,19 +74,25 @@ func closed(t *testing.T, c net.Conn) []byte {
 }
 
 func TestTCPTimeouts(t *testing.T) {
-	s := start(t, dnsserver.Config{IdleTimeout: 50 * time.Millisecond, MessageTimeout: 50 * time.Millisecond})
-	t.Run("silent", func(t *testing.T) { closed(t, dial(t, "tcp", s.Addrs()[0])) })
+	s := start(t, dnsserver.Config{IdleTimeout: 300 * time.Millisecond, MessageTimeout: 300 * time.Millisecond})
+	t.Run("silent", func(t *testing.T) {
+		t.Parallel()
+		closed(t, dial(t, "tcp", s.Addrs()[0]))
+	})
 	t.Run("half a prefix", func(t *testing.T) {
+		t.Parallel()
 		c := dial(t, "tcp", s.Addrs()[0])
 		c.Write([]byte{0})
 		closed(t, c)
 	})
 	t.Run("half a query", func(t *testing.T) {
+		t.Parallel()
 		c := dial(t, "tcp", s.Addrs()[0])
 		c.Write(framed(hostQuery(1))[:20])
 		closed(t, c)
 	})
 	t.Run("idle after an answer", func(t *testing.T) {
+		t.Parallel()
 		c := dial(t, "tcp", s.Addrs()[0])
 		c.Write(framed(hostQuery(1)))
 		if got := closed(t, c); len(got) < 20 {
@@ -93,11 +100,13 @@ func TestTCPTimeouts(t *testing.T) {
 		}
 	})
 	t.Run("not DNS", func(t *testing.T) {
+		t.Parallel()
 		c := dial(t, "tcp", s.Addrs()[0])
 		c.Write([]byte{0, 3, 1, 2, 3})
 		closed(t, c)
 	})
 	t.Run("trickle", func(t *testing.T) {
+		t.Parallel()
 		// An octet now and then does not keep a connection alive.
 		c := dial(t, "tcp", s.Addrs()[0])
 		done := make(chan struct{})
@@ -231,6 +240,37 @@ func TestBurst(t *testing.T) {
 	}
 	if counts := s.Counts(); counts.UDP != n || counts.Rcodes[0] != n {
 		t.Errorf("%+v", counts)
+	}
+}
+
+// TestDamagedPackets throws damaged queries at a live server, which must still
+// answer afterwards; a panic would end the test.
+func TestDamagedPackets(t *testing.T) {
+	s := start(t, dnsserver.Config{})
+	c := dial(t, "udp", s.Addrs()[0])
+	random := rand.New(rand.NewPCG(1, 2))
+	rows := probes()
+	for range 10_000 {
+		query := rows[random.IntN(len(rows))].query()
+		for range random.IntN(4) {
+			query[random.IntN(len(query))] = byte(random.Uint32())
+		}
+		// An error is a full queue: the packet is lost, as packets are.
+		c.Write(query[:random.IntN(len(query)+1)])
+	}
+	if reply := exchange(t, "tcp", s.Addrs()[0], hostQuery(1)); reply[7] != 1 {
+		t.Errorf("%x", reply)
+	}
+	for deadline := time.Now().Add(within); ; { // the queue may still be full
+		fresh := dial(t, "udp", s.Addrs()[0])
+		fresh.Write(hostQuery(1))
+		fresh.SetDeadline(time.Now().Add(time.Second))
+		if n, err := fresh.Read(make([]byte, 512)); err == nil && n > 12 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no answer by UDP any more")
+		}
 	}
 }
 

@@ -161,6 +161,27 @@ func TestNewErrors(t *testing.T) {
 	}
 }
 
+// TestNameServers: those of the configuration join those of the file, the first
+// one of the configuration is the SOA's MNAME, and each is there once.
+func TestNameServers(t *testing.T) {
+	z := mustNew(t, zone.Config{
+		Apex: dnsname.MustParse("example.org"), Records: mustParse(t, "@ 300 NS a\n@ 300 NS b\n", "example.org"),
+		NameServers: []zone.NameServer{{Name: dnsname.MustParse("b.example.org")}, {Name: dnsname.MustParse("c.example.net")}},
+	})
+	got := show(t, ask(z, "example.org", dns.TypeNS, 1232))
+	want := `NOERROR aa
+  answer     example.org. 300 IN NS b.example.org.
+  answer     example.org. 300 IN NS a.example.org.
+  answer     example.org. 300 IN NS c.example.net.
+`
+	if got != want {
+		t.Errorf("got %s", got)
+	}
+	if soa := show(t, ask(z, "example.org", dns.TypeSOA, 1232)); !strings.Contains(soa, "SOA b.example.org. hostmaster.example.org. 0 14400 3600 1209600 60") {
+		t.Errorf("got %s", soa)
+	}
+}
+
 func TestCheckHost(t *testing.T) {
 	text := `www   A 192.0.2.1
 alias CNAME www

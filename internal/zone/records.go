@@ -160,9 +160,10 @@ func (r *Records) addNameServers(servers []NameServer) error {
 		servers = []NameServer{{Name: name}}
 	}
 	for i, server := range servers {
-		s, added := r.add(r.apex, dns.TypeNS, defaultTTL, []byte(server.Name.Wire()), 0)
-		if i == 0 && added { // the first one is the SOA's MNAME
-			s.rdata = append(s.rdata[len(s.rdata)-1:], s.rdata[:len(s.rdata)-1]...)
+		s, _ := r.add(r.apex, dns.TypeNS, defaultTTL, []byte(server.Name.Wire()), 0)
+		if i == 0 { // to the front: the first one is the SOA's MNAME
+			at := slices.IndexFunc(s.rdata, func(rdata []byte) bool { return string(rdata) == server.Name.Wire() })
+			s.rdata = slices.Insert(slices.Delete(s.rdata, at, at+1), 0, []byte(server.Name.Wire()))
 		}
 		if !server.Name.Under(r.apex) {
 			if len(server.Addresses) > 0 {
@@ -277,8 +278,8 @@ func typeName(rrtype uint16) string { return dnsutil.TypeToString(rrtype) }
 // A ClashError says that a name cannot be a host because of a static record.
 type ClashError struct {
 	Owner dnsname.Name
-	File  string // empty: the list of name servers, not a file
-	Line  int
+	File  string // as it was given to Parse
+	Line  int    // 0: not in the file, but in Config.NameServers
 	Why   string
 }
 
