@@ -253,10 +253,15 @@ func (b *batch) saveHost(w *ddns.Write, e *entry) error {
 		h.Generation += uint64(went)
 		h.Published += uint64(went)
 		w.Event.Generation += uint64(went)
-		if next.id, err = insertHost(c, h); err != nil {
+		if next.id, err = insertHost(c, h, string(appendEvent(nil, &w.Event, 0))); err != nil {
 			return err
 		}
-		// Grants of credentials that were there before it are looked for when it is read.
+		// A credential may have been granted on the host before there was one.
+		_, granted, err := c.queryInt("select 1 from grants where host = ? limit 1", h.Name.String())
+		if err != nil {
+			return err
+		}
+		next.complete = !granted
 	} else {
 		change.Before = e.host
 		b.touchZone(e.host.Zone)
@@ -266,7 +271,7 @@ func (b *batch) saveHost(w *ddns.Write, e *entry) error {
 			b.changes = append(b.changes, change)
 			return b.drop(h.Name, e, h)
 		}
-		if err := updateHost(c, e.id, e.host, h); err != nil {
+		if err := changeHost(c, e.id, e.host, h, &w.Event); err != nil {
 			return err
 		}
 	}
@@ -274,9 +279,6 @@ func (b *batch) saveHost(w *ddns.Write, e *entry) error {
 		if err := b.takeNames(h, e, next.id); err != nil {
 			return err
 		}
-	}
-	if err := putChange(c, next.id, &w.Event); err != nil {
-		return err
 	}
 	b.put(h.Name, e, next)
 	b.changes = append(b.changes, change)
@@ -331,7 +333,7 @@ func (b *batch) drop(name dnsname.Name, e *entry, last *ddns.Host) error {
 	for _, err := range []error{
 		c.run("delete from hosts where id = ?", e.id),
 		c.run("delete from names where host = ?", e.id),
-		c.run("delete from events where id between ? and ?", e.id*slotsPerHost, e.id*slotsPerHost+slotsPerHost-1),
+		c.run("delete from history where id between ? and ?", e.id*slotsPerHost, e.id*slotsPerHost+slotsPerHost-1),
 		c.run("insert into retired values (?, ?) on conflict (name) do update set generation = excluded.generation", text, int64(last.Generation)),
 	} {
 		if err != nil {
@@ -448,7 +450,7 @@ func (b *batch) rewrite(name dnsname.Name, e *entry, edit func(*ddns.Host)) erro
 	next := *e
 	next.host = e.host.Clone()
 	edit(next.host)
-	if err := updateHost(b.w.conn, e.id, e.host, next.host); err != nil {
+	if err := updateHost(b.w.conn, e.id, e.host, next.host, recentStays, ""); err != nil {
 		return err
 	}
 	b.put(name, e, &next)

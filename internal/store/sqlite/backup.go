@@ -225,16 +225,14 @@ func prepareRestored(ctx context.Context, file string, now time.Time) (err error
 	})
 }
 
-// leap moves all generations on, those of retired names too.
+// leap moves all generations on, those of retired names too. Events keep theirs:
+// they tell what was.
 func leap(c *conn) error {
 	type row struct {
 		id int64
 		h  *ddns.Host
 	}
 	if err := c.run("update retired set generation = generation + ?", int64(generationLeap)); err != nil {
-		return err
-	}
-	if err := c.run("update events set generation = generation + ?", int64(generationLeap)); err != nil {
 		return err
 	}
 	for after := int64(0); ; {
@@ -249,8 +247,8 @@ func leap(c *conn) error {
 		}
 		for _, r := range page {
 			next := r.h.Clone()
-			next.Generation += generationLeap // a multiple of 32: events keep their slots
-			if err := updateHost(c, r.id, r.h, next); err != nil {
+			next.Generation += generationLeap // a multiple of 32: the ring of events goes on where it was
+			if err := updateHost(c, r.id, r.h, next, recentStays, ""); err != nil {
 				return err
 			}
 			after = r.id

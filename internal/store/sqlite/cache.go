@@ -32,7 +32,10 @@ type cache struct {
 	seed   maphash.Seed
 }
 
-const cacheShards = 16
+const (
+	cacheShards = 16
+	cacheMarks  = 512 // in each shard
+)
 
 type cacheShard struct {
 	mu    sync.RWMutex // guards following
@@ -40,9 +43,9 @@ type cacheShard struct {
 	ring  []*slot // in no order; the clock's hand goes round
 	hand  int
 	bytes int
-	// moves counts the commits that were begun or ended on any of the shard's
-	// hosts; odd while one is between.
-	moves uint64
+	// marks count, for all hosts of one hash together, the commits that were
+	// begun or ended; odd while one is between.
+	marks [cacheMarks]uint32
 }
 
 type slot struct {
@@ -53,15 +56,20 @@ type slot struct {
 	used  atomic.Bool
 }
 
+// ticket says when a reader began to read a host.
+type ticket uint32
+
 func newCache(limit int) *cache { return &cache{limit: limit, seed: maphash.MakeSeed()} }
 
-func (c *cache) shard(name dnsname.Name) *cacheShard {
-	return &c.shards[maphash.String(c.seed, name.Wire())%cacheShards]
+// shard finds a host's shard and mark.
+func (c *cache) shard(name dnsname.Name) (*cacheShard, int) {
+	hash := maphash.String(c.seed, name.Wire())
+	return &c.shards[hash%cacheShards], int(hash / cacheShards % cacheMarks)
 }
 
 // get returns the entry, or nil and a ticket for put.
-func (c *cache) get(name dnsname.Name) (*entry, uint64) {
-	s := c.shard(name)
+func (c *cache) get(name dnsname.Name) (*entry, ticket) {
+	s, mark := c.shard(name)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if found := s.hosts[name]; found != nil {
@@ -70,64 +78,51 @@ func (c *cache) get(name dnsname.Name) (*entry, uint64) {
 		}
 		return found.entry, 0
 	}
-	return nil, s.moves
+	return nil, ticket(s.marks[mark])
 }
 
-// put keeps what a reader has read since it got its ticket, unless a commit
-// came in between: then what it read may be old.
-func (c *cache) put(name dnsname.Name, e *entry, ticket uint64) {
-	s := c.shard(name)
+// put keeps what a reader has read since it got its ticket, unless a commit of
+// the host came in between: then what it read may be old.
+func (c *cache) put(name dnsname.Name, e *entry, since ticket) {
+	s, mark := c.shard(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.moves == ticket && ticket%2 == 0 {
+	if s.marks[mark] == uint32(since) && since%2 == 0 {
 		s.set(name, e, c.limit/cacheShards)
 	}
 }
 
 // begin is called before a commit of these hosts becomes visible in the
-// database, and the function that it returns afterwards, with what became of them.
-func (c *cache) begin(hosts map[dnsname.Name]*entry) (end func(committed bool)) {
-	var touched [cacheShards]bool
+// database, and end afterwards. Only the writer calls them.
+func (c *cache) begin(hosts map[dnsname.Name]*entry) {
 	for name := range hosts {
-		i := maphash.String(c.seed, name.Wire()) % cacheShards
-		if !touched[i] {
-			touched[i] = true
-			c.shards[i].mu.Lock()
-			c.shards[i].moves++
-			c.shards[i].mu.Unlock()
+		s, mark := c.shard(name)
+		s.mu.Lock()
+		if s.marks[mark]%2 == 0 { // two hosts of one hash in one commit
+			s.marks[mark]++
 		}
-	}
-	return func(committed bool) {
-		for i := range touched {
-			if !touched[i] {
-				continue
-			}
-			s := &c.shards[i]
-			s.mu.Lock()
-			for name, e := range hosts {
-				if c.shard(name) != s {
-					continue
-				}
-				switch {
-				case !committed || e.gone || !e.complete:
-					s.drop(name)
-				default:
-					s.set(name, e, c.limit/cacheShards)
-				}
-			}
-			s.moves++
-			s.mu.Unlock()
-		}
+		s.mu.Unlock()
 	}
 }
 
-// clear forgets everything, and everything that readers are about to put.
-func (c *cache) clear() {
-	for i := range c.shards {
-		s := &c.shards[i]
+// end says what became of the hosts of begin.
+func (c *cache) end(hosts map[dnsname.Name]*entry, committed bool) {
+	for name, e := range hosts {
+		s, _ := c.shard(name)
 		s.mu.Lock()
-		s.hosts, s.ring, s.hand, s.bytes = nil, nil, 0, 0
-		s.moves += 2
+		if !committed || e.gone || !e.complete {
+			s.drop(name)
+		} else {
+			s.set(name, e, c.limit/cacheShards)
+		}
+		s.mu.Unlock()
+	}
+	for name := range hosts {
+		s, mark := c.shard(name)
+		s.mu.Lock()
+		if s.marks[mark]%2 == 1 {
+			s.marks[mark]++
+		}
 		s.mu.Unlock()
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // Stats are a store's figures.
 type Stats struct {
-	Hosts       int   // removed ones that DNS still shows counted
+	Hosts       int // removed ones that DNS still shows counted
 	Credentials int
 	Bytes       int64 // on disk, the log counted
 	Free        int64 // of these, unused inside the file: the next hosts go there
@@ -189,9 +189,10 @@ func (f *findings) credentials(c *conn) error {
 }
 
 func (f *findings) events(c *conn) error {
-	return c.query("select "+eventColumns+" from events", func(row []driver.Value) error {
-		if _, err := decodeEvent(row); err != nil {
-			return f.add("the host's history has lost an entry; nothing else is harmed", "%v", err)
+	return c.query("select name, recent from hosts union all select 'number ' || host, events from history", func(row []driver.Value) error {
+		text, _ := row[1].(string)
+		if _, err := decodeEvents(text); err != nil {
+			return f.add("its history has lost entries; nothing else is harmed", "host %.300v: an entry of its history is damaged (%v)", row[0], err)
 		}
 		return nil
 	})
@@ -202,7 +203,7 @@ func (f *findings) orphans(c *conn) error {
 	for _, o := range []struct{ what, query string }{
 		{"a name without its host", "select n.name from names n left join hosts h on h.id = n.host where h.id is null"},
 		{"a grant without its credential", "select g.host || ' ' || g.credential from grants g left join credentials c on c.id = g.credential where c.id is null"},
-		{"an event without its host", "select cast(e.id as text) from events e left join hosts h on h.id = e.host where h.id is null"},
+		{"an event without its host", "select cast(e.id as text) from history e left join hosts h on h.id = e.host where h.id is null"},
 		{"a retired name whose host is behind it", "select r.name from retired r join names n on n.name = r.name and n.kind = 'host' join hosts h on h.id = n.host where h.generation <= r.generation"},
 	} {
 		if err := c.query(o.query, func(row []driver.Value) error {
@@ -231,4 +232,3 @@ func (s *sealer) findings(sealed map[[keyIDSize]byte]int) []Finding {
 	}
 	return out
 }
-

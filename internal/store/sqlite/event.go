@@ -3,56 +3,171 @@ package sqlite
 import (
 	"cmp"
 	"database/sql/driver"
+	"encoding/json"
+	"errors"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"godwit/internal/ddns"
 )
 
+// A host's newest changes stand in its own row, so that an update writes one
+// page and not two; every fourth update moves them as one row into the ring
+// that history keeps for the host. Eight such rows and what is in the host's
+// row make 32 to 35 changes. Eight more slots hold one refusal each.
 const (
-	changeSlots  = ddns.MaxEvents
+	chunkEvents  = 4
+	chunkSlots   = ddns.MaxEvents / chunkEvents
 	refusalSlots = ddns.MaxRefusals
-	slotsPerHost = 64 // the stride of ids in events; a power of two above changeSlots+refusalSlots
+	// slotsPerHost is the stride of history's ids.
+	slotsPerHost = 16
 )
-
-const eventColumns = "time, generation, count, outcome, door, credential, source, proven, what, before, after"
 
 // storedEvent is an event and, for a refusal, how many there had been.
 type storedEvent struct {
 	ddns.Event
-	count int64 // 0 for a change
+	count uint64 // 0 for a change
 }
 
-func putEvent(c *conn, host, slot int64, e *ddns.Event, count int64) error {
-	var source, number driver.Value
+// appendEvent writes a comma and a JSON array, in the order of the columns of
+// event_view. What few events have comes last; the array ends with the last that is set.
+func appendEvent(dst []byte, e *ddns.Event, count uint64) []byte {
+	dst = append(dst, ',', '[')
+	dst = strconv.AppendInt(dst, micros(e.Time), 10)
+	dst = append(dst, ',')
+	dst = strconv.AppendUint(dst, e.Generation, 10)
+	dst = appendText(append(dst, ','), e.Outcome)
+	dst = appendText(append(dst, ','), e.Door)
+	dst = appendText(append(dst, ','), e.Credential)
+	dst = append(dst, ',', '"')
 	if e.Source.IsValid() {
-		source = e.Source.String()
+		dst = e.Source.AppendTo(dst)
+	}
+	dst = append(dst, '"', ',')
+	if e.Proven {
+		dst = append(dst, '1')
+	} else {
+		dst = append(dst, '0')
+	}
+	dst = append(dst, ',', '"')
+	dst = appendList(dst, e.Before)
+	dst = append(dst, '"', ',', '"')
+	dst = appendList(dst, e.After)
+	dst = append(dst, '"')
+	if e.What != "" || count > 0 {
+		dst = appendText(append(dst, ','), e.What)
 	}
 	if count > 0 {
-		number = count
+		dst = append(dst, ',')
+		dst = strconv.AppendUint(dst, count, 10)
 	}
-	proven := int64(0)
-	if e.Proven {
-		proven = 1
-	}
-	return c.run("insert or replace into events (id, "+eventColumns+") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		host*slotsPerHost+slot, micros(e.Time), int64(e.Generation), number, e.Outcome, e.Door, textOrNull(e.Credential), source, proven,
-		textOrNull(e.What), addrsOrNull(e.Before), addrsOrNull(e.After))
+	return append(dst, ']')
 }
 
-// putChange records an accepted change over the one MaxEvents generations before.
-func putChange(c *conn, host int64, e *ddns.Event) error {
-	return putEvent(c, host, int64(e.Generation%changeSlots), e, 0)
+// appendText writes a JSON string.
+func appendText(dst []byte, text string) []byte {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(text) // a string always can be
+			return append(dst, quoted...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, text...)
+	return append(dst, '"')
+}
+
+// appendList writes addresses separated by spaces.
+func appendList(dst []byte, list []netip.Addr) []byte {
+	for i, a := range list {
+		if i > 0 {
+			dst = append(dst, ' ')
+		}
+		dst = a.AppendTo(dst)
+	}
+	return dst
+}
+
+// decodeEvents reads what appendEvent wrote, any number of times in a row.
+func decodeEvents(text string) ([]storedEvent, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if text[0] != ',' {
+		return nil, errors.New("does not begin with a comma")
+	}
+	var raw []json.RawMessage
+	if err := json.Unmarshal([]byte("["+text[1:]+"]"), &raw); err != nil {
+		return nil, err
+	}
+	if len(raw) > maxStoredAddrs {
+		return nil, errors.New("too many events")
+	}
+	out := make([]storedEvent, len(raw))
+	for i := range raw {
+		if err := decodeEvent(raw[i], &out[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func decodeEvent(raw []byte, e *storedEvent) error {
+	var time int64
+	var proven uint8
+	var source, before, after string
+	columns := []any{&time, &e.Generation, &e.Outcome, &e.Door, &e.Credential, &source, &proven, &before, &after, &e.What, &e.count}
+	all := len(columns)
+	if err := json.Unmarshal(raw, &columns); err != nil {
+		return err
+	}
+	if len(columns) < 9 || len(columns) > all {
+		return errors.New("has another number of columns")
+	}
+	e.Time, e.Proven = fromMicros(time), proven != 0
+	var err1, err2, err3 error
+	if source != "" {
+		e.Source, err1 = netip.ParseAddr(source)
+	}
+	e.Before, err2 = parseList(before)
+	e.After, err3 = parseList(after)
+	return errors.Join(err1, err2, err3)
+}
+
+func parseList(text string) (out []netip.Addr, err error) {
+	for text != "" {
+		var one string
+		one, text, _ = strings.Cut(text, " ")
+		a, err := netip.ParseAddr(one)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+// spills tells whether the event of this generation completes a row of history.
+func spills(generation uint64) bool { return generation%chunkEvents == 0 }
+
+// spill moves the host's newest changes, and this one, into history.
+func spill(c *conn, host int64, generation uint64, event string) error {
+	return c.run("insert or replace into history (id, events) select id * ? + ?, recent || ? from hosts where id = ?",
+		int64(slotsPerHost), int64(generation/chunkEvents%chunkSlots), event, host)
 }
 
 // putRefusal records a refusal over the oldest of the host's refusals.
 func putRefusal(c *conn, host int64, e *ddns.Event, count uint64) error {
-	var at [refusalSlots]int64
-	first := host*slotsPerHost + changeSlots
-	err := c.query("select id, count from events where id between ? and ?", func(row []driver.Value) error {
+	var at [refusalSlots]uint64
+	first := host*slotsPerHost + chunkSlots
+	err := c.query("select id, events from history where id between ? and ?", func(row []driver.Value) error {
 		id, _ := row[0].(int64)
-		at[id-first], _ = row[1].(int64)
+		text, _ := row[1].(string)
+		if list, err := decodeEvents(text); err == nil && len(list) > 0 {
+			at[id-first] = list[0].count
+		}
 		return nil
 	}, first, first+refusalSlots-1)
 	if err != nil {
@@ -64,62 +179,23 @@ func putRefusal(c *conn, host int64, e *ddns.Event, count uint64) error {
 			oldest = i
 		}
 	}
-	return putEvent(c, host, changeSlots+int64(oldest), e, int64(count))
-}
-
-func addrsOrNull(list []netip.Addr) driver.Value {
-	if len(list) == 0 {
-		return nil
-	}
-	return string(appendAddrs(make([]byte, 0, 48), list))
-}
-
-// decodeEvent reads eventColumns.
-func decodeEvent(row []driver.Value) (storedEvent, error) {
-	r := reader{row: row}
-	var e storedEvent
-	e.Time = r.time()
-	e.Generation = uint64(r.num())
-	if n := r.next(); n != nil {
-		r.at--
-		e.count = r.num()
-	}
-	e.Outcome, e.Door, e.Credential = r.text(), r.text(), r.text()
-	if source := r.text(); source != "" {
-		a, err := netip.ParseAddr(source)
-		r.fail(err)
-		e.Source = a
-	}
-	e.Proven = r.num() != 0
-	e.What = r.text()
-	for _, into := range []*[]netip.Addr{&e.Before, &e.After} {
-		for text := r.text(); text != "" && r.err == nil; {
-			var one string
-			one, text, _ = strings.Cut(text, " ")
-			a, err := netip.ParseAddr(one)
-			r.fail(err)
-			*into = append(*into, a)
-		}
-	}
-	if r.err != nil {
-		return storedEvent{}, &DamagedError{"an event", r.err.Error()}
-	}
-	return e, nil
+	return c.run("insert or replace into history (id, events) values (?, ?)", first+int64(oldest), string(appendEvent(nil, e, count)))
 }
 
 // readEvents reads a host's events, the newest first. Clocks may go back, so
 // order is by what was counted: a refusal came after the change of its generation.
 func readEvents(c *conn, host int64, damaged func(error)) ([]ddns.Event, error) {
 	var list []storedEvent
-	err := c.query("select "+eventColumns+" from events where id between ? and ?", func(row []driver.Value) error {
-		e, err := decodeEvent(row)
+	err := c.query("select recent from hosts where id = ? union all select events from history where id between ? and ?", func(row []driver.Value) error {
+		text, _ := row[0].(string)
+		some, err := decodeEvents(text)
 		if err != nil {
-			damaged(err)
+			damaged(&DamagedError{"an entry in a host's history", err.Error()})
 			return nil
 		}
-		list = append(list, e)
+		list = append(list, some...)
 		return nil
-	}, host*slotsPerHost, host*slotsPerHost+slotsPerHost-1)
+	}, host, host*slotsPerHost, host*slotsPerHost+slotsPerHost-1)
 	if err != nil {
 		return nil, err
 	}

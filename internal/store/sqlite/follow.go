@@ -87,7 +87,7 @@ func (s *Store) loadAll(load func(*ddns.Host) error) error {
 
 // decodeChunks decodes one range of rows after the other until none is left.
 func (s *Store) decodeChunks(next *atomic.Int64, last int64, free, full chan []ddns.Host, stop chan struct{}) error {
-	c, err := openConn(s.file, s.cfg.PageCache/16>>10, false)
+	c, err := openConn(s.file, readerPages, false)
 	if err != nil {
 		return err
 	}

@@ -132,7 +132,7 @@ func (w *writer) compare(c *conn) error {
 			commit.Changes = append(commit.Changes, change)
 		}
 	}
-	end := w.s.cache.begin(w.suspects)
+	w.s.cache.begin(w.suspects)
 	if len(commit.Changes) > 0 {
 		commit.Serials = map[dnsname.Name]ddns.Serial{}
 		for name, z := range zones {
@@ -144,7 +144,7 @@ func (w *writer) compare(c *conn) error {
 			w.follow(commit)
 		}
 	}
-	end(false) // they are read anew
+	w.s.cache.end(w.suspects, false) // they are read anew
 	w.zones = zones
 	return nil
 }

@@ -461,42 +461,85 @@ func due(h *ddns.Host) driver.Value {
 	return nil
 }
 
-// insertHost adds a host's row and returns its id.
-func insertHost(c *conn, h *ddns.Host) (int64, error) {
+// insertHost adds a host's row, with its first event, and returns its id.
+func insertHost(c *conn, h *ddns.Host, event string) (int64, error) {
 	det, err1 := encodeDetail(h)
 	shown, err2 := encodeShown(h.Shown)
 	if err := errors.Join(err1, err2); err != nil {
 		return 0, err
 	}
 	dns, rest := sums(h)
-	err := c.run("insert into hosts ("+hostColumns+") values (null, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	err := c.run("insert into hosts ("+hostColumns+", recent) values (null, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		h.Name.String(), h.Zone.String(), int64(h.TTL), flags(h), string(appendAddrs(nil, h.A, h.AAAA)), det, dns,
 		int64(h.Generation), int64(h.Published), micros(h.ChangedAt), h.ChangedBy, micros(h.Seen), micros(h.Busy), due(h),
-		int64(h.Refusals), micros(h.Created), h.Addresses.String(), h.Lease.Microseconds(), strings.Join(h.Credentials, " "), shown, rest)
+		int64(h.Refusals), micros(h.Created), h.Addresses.String(), h.Lease.Microseconds(), strings.Join(h.Credentials, " "), shown, rest, event)
 	if err != nil {
 		return 0, err
 	}
 	return c.lastID()
 }
 
-// updateHost rewrites a host's row. Most updates change addresses and counters
-// only; for them a statement with half the arguments does.
-func updateHost(c *conn, id int64, before, h *ddns.Host) error {
-	dns, rest := sums(h)
-	addresses := string(appendAddrs(make([]byte, 0, 64), h.A, h.AAAA))
-	if sameButState(before, h) {
-		return c.run("update hosts set addresses = ?, dns_sum = ?, generation = ?, published = ?, changed = ?, changed_by = ?, seen = ?, busy = ?, due = ?, refusals = ?, sum = ? where id = ?",
-			addresses, dns, int64(h.Generation), int64(h.Published), micros(h.ChangedAt), h.ChangedBy, micros(h.Seen), micros(h.Busy), due(h), int64(h.Refusals), rest, id)
+// changeHost rewrites a host's row for a change, and records its event.
+func changeHost(c *conn, id int64, before, h *ddns.Host, e *ddns.Event) error {
+	event := string(appendEvent(make([]byte, 0, 160), e, 0))
+	if !spills(h.Generation) {
+		return updateHost(c, id, before, h, recentGrows, event)
 	}
-	det, err1 := encodeDetail(h)
-	shown, err2 := encodeShown(h.Shown)
-	if err := errors.Join(err1, err2); err != nil {
+	if err := spill(c, id, h.Generation, event); err != nil {
 		return err
 	}
-	return c.run("update hosts set zone = ?, ttl = ?, flags = ?, addresses = ?, detail = ?, dns_sum = ?, generation = ?, published = ?, changed = ?, changed_by = ?, seen = ?, busy = ?, due = ?, refusals = ?, created = ?, policy = ?, lease = ?, credentials = ?, shown = ?, sum = ? where id = ?",
-		h.Zone.String(), int64(h.TTL), flags(h), addresses, det, dns, int64(h.Generation), int64(h.Published), micros(h.ChangedAt), h.ChangedBy,
-		micros(h.Seen), micros(h.Busy), due(h), int64(h.Refusals), micros(h.Created), h.Addresses.String(), h.Lease.Microseconds(),
-		strings.Join(h.Credentials, " "), shown, rest, id)
+	return updateHost(c, id, before, h, recentIs, "")
+}
+
+// What an update does with the column recent.
+const (
+	recentStays = iota
+	recentGrows
+	recentIs
+)
+
+const (
+	setState = "update hosts set addresses = ?, dns_sum = ?, generation = ?, published = ?, changed = ?, changed_by = ?, seen = ?, busy = ?, due = ?, refusals = ?, sum = ?"
+	setRest  = ", zone = ?, ttl = ?, flags = ?, detail = ?, created = ?, policy = ?, lease = ?, credentials = ?, shown = ?"
+	whereID  = " where id = ?"
+)
+
+// shortUpdates and longUpdates are the statements of updateHost.
+var (
+	shortUpdates = [...]string{
+		recentStays: setState + whereID,
+		recentGrows: setState + ", recent = recent || ?" + whereID,
+		recentIs:    setState + ", recent = ?" + whereID,
+	}
+	longUpdates = [...]string{
+		recentStays: setState + setRest + whereID,
+		recentGrows: setState + setRest + ", recent = recent || ?" + whereID,
+		recentIs:    setState + setRest + ", recent = ?" + whereID,
+	}
+)
+
+// updateHost rewrites a host's row. Most updates change addresses and counters
+// only; for them a statement with half the arguments does.
+func updateHost(c *conn, id int64, before, h *ddns.Host, how int, recent string) error {
+	dns, rest := sums(h)
+	var room [24]driver.Value
+	args := append(room[:0], string(appendAddrs(make([]byte, 0, 64), h.A, h.AAAA)), dns, int64(h.Generation), int64(h.Published), micros(h.ChangedAt),
+		h.ChangedBy, micros(h.Seen), micros(h.Busy), due(h), int64(h.Refusals), rest)
+	statement := shortUpdates[how]
+	if !sameButState(before, h) {
+		det, err1 := encodeDetail(h)
+		shown, err2 := encodeShown(h.Shown)
+		if err := errors.Join(err1, err2); err != nil {
+			return err
+		}
+		statement = longUpdates[how]
+		args = append(args, h.Zone.String(), int64(h.TTL), flags(h), det, micros(h.Created), h.Addresses.String(), h.Lease.Microseconds(),
+			strings.Join(h.Credentials, " "), shown)
+	}
+	if how != recentStays {
+		args = append(args, recent)
+	}
+	return c.run(statement, append(args, id)...)
 }
 
 // sameButState tells whether b differs from a at most in what the short

@@ -1,9 +1,6 @@
 package sqlite
 
-import (
-	"database/sql/driver"
-	"fmt"
-)
+import "fmt"
 
 // applicationID marks a database as ours in its header: "gdwt".
 const applicationID = 0x67647774
@@ -29,8 +26,8 @@ var steps = []step{
 // Times are microseconds since 1970, 0 for none; the views show them as text.
 // Names are texts without the trailing dot. Lists are separated by spaces.
 //
-// An ordinary update rewrites one row of hosts and one of events and touches no
-// index: the partial ones hold only hosts that something is to be done about.
+// An ordinary update rewrites one row of hosts, and every fourth one of history,
+// and touches no index: the partial ones hold only hosts that something is to be done about.
 const schema1 = `
 create table hosts (
 	id          integer primary key,
@@ -54,7 +51,8 @@ create table hosts (
 	lease       integer not null,           -- microseconds
 	credentials text    not null,           -- IDs
 	shown       text,                       -- JSON: RRsets that DNS showed at published
-	sum         integer not null            -- CRC-32C of the rest, see sumRest
+	sum         integer not null,           -- CRC-32C of the rest, see sumRest
+	recent      text    not null            -- the changes that are not in history yet, as there
 );
 create index hosts_due on hosts(due, id) where due is not null;
 create index hosts_unpublished on hosts(id) where published < generation;
@@ -90,22 +88,12 @@ create table grants (
 	primary key (host, credential)
 ) without rowid;
 
--- A ring for each host: id is 64 times the host's id plus a slot, 0 to 31 for
--- changes (the generation modulo 32) and 32 to 39 for refusals.
-create table events (
-	id         integer primary key,
-	time       integer not null,
-	generation integer not null,
-	count      integer,                     -- the host's refusals so far; null for a change
-	outcome    text    not null,
-	door       text    not null,
-	credential text,
-	source     text,
-	proven     integer not null,
-	what       text,
-	before     text,                        -- addresses
-	after      text,
-	host       integer as (id / 64) virtual
+-- A ring for each host: id is 16 times the host's id plus a slot, 0 to 7 for
+-- four changes each and 8 to 15 for one refusal each.
+create table history (
+	id     integer primary key,
+	events text    not null,                -- JSON arrays, a comma before each; event_view has the columns
+	host   integer as (id / 16) virtual
 );
 
 create table retired (
@@ -132,9 +120,17 @@ create view host_view as
 		refusals, policy, lease / 1000000 as lease_seconds, credentials
 	from hosts;
 create view event_view as
-	select h.name as host, strftime('%Y-%m-%dT%H:%M:%SZ', e.time / 1000000, 'unixepoch') as time, e.generation,
-		e.outcome, e.door, e.credential, e.source, e.proven, e.what, e.before, e.after
-	from events e join hosts h on h.id = e.host;
+	with texts (host, events) as (
+		select name, recent from hosts
+		union all select h.name, x.events from history x join hosts h on h.id = x.host)
+	select t.host,
+		strftime('%Y-%m-%dT%H:%M:%SZ', json_extract(e.value, '$[0]') / 1000000, 'unixepoch') as time,
+		json_extract(e.value, '$[1]') as generation, json_extract(e.value, '$[2]') as outcome,
+		json_extract(e.value, '$[3]') as door, json_extract(e.value, '$[4]') as credential,
+		json_extract(e.value, '$[5]') as source, json_extract(e.value, '$[6]') as proven,
+		json_extract(e.value, '$[7]') as before, json_extract(e.value, '$[8]') as after,
+		json_extract(e.value, '$[9]') as what, json_extract(e.value, '$[10]') as refusals
+	from texts t, json_each('[' || substr(t.events, 2) || ']') e;
 `
 
 // version reads a database's application ID and format version. fresh tells
@@ -214,11 +210,4 @@ func note(c *conn, key string) (string, error) {
 
 func setNote(c *conn, key, value string) error {
 	return c.run("insert into notes values (?, ?) on conflict (key) do update set value = excluded.value", key, value)
-}
-
-func textOrNull(s string) driver.Value {
-	if s == "" {
-		return nil
-	}
-	return s
 }

@@ -54,8 +54,8 @@ type Config struct {
 	// Cache bounds the decoded hosts that are kept, in bytes. 0: 64 MiB;
 	// negative: none.
 	Cache int
-	// PageCache bounds the writer's cache of database pages, in bytes; readers
-	// have a sixteenth of it each. 0: 64 MiB.
+	// PageCache bounds the writer's cache of database pages, in bytes. 0: 64 MiB.
+	// Readers have 512 KiB each: a commit makes them forget their pages anyway.
 	PageCache int
 }
 
@@ -79,7 +79,8 @@ const (
 	defaultCache     = 64 << 20
 	defaultPageCache = 64 << 20
 	// maxReaders bounds the connections that read at the same time.
-	maxReaders = 4
+	maxReaders  = 4
+	readerPages = 512 // KiB
 	// checkpointPages is how long the log grows before its pages are brought
 	// into the file, in pages: 40 MiB. SQLite's own 1000 costs a sixth of the
 	// throughput and doubles the 99th percentile.
@@ -328,7 +329,7 @@ func (s *Store) read(ctx context.Context, do func(*conn) error) error {
 	var err error
 	defer func() { s.readers <- c }()
 	if c == nil {
-		if c, err = openConn(s.file, s.cfg.PageCache/16>>10, false); err != nil {
+		if c, err = openConn(s.file, readerPages, false); err != nil {
 			return err
 		}
 		// A belt to the braces: readers never write.

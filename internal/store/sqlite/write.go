@@ -231,7 +231,7 @@ type batch struct {
 // each in its err.
 func (w *writer) commit(ops []*op) {
 	b := &batch{w: w, now: w.s.cfg.Now()}
-	var end func(bool)
+	begun := false
 	err := guard(func() error {
 		if err := w.conn.run("begin immediate"); err != nil {
 			return err
@@ -247,7 +247,8 @@ func (w *writer) commit(ops []*op) {
 		if err := b.writeZones(); err != nil {
 			return err
 		}
-		end = w.s.cache.begin(b.hosts)
+		begun = true
+		w.s.cache.begin(b.hosts)
 		if err := w.conn.run("commit"); err != nil {
 			return err
 		}
@@ -260,8 +261,8 @@ func (w *writer) commit(ops []*op) {
 		}
 		return nil
 	})
-	if end != nil {
-		end(err == nil)
+	if begun {
+		w.s.cache.end(b.hosts, err == nil)
 	}
 	if err == nil {
 		return

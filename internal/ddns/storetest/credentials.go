@@ -1,0 +1,279 @@
+package storetest
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"godwit/internal/ddns"
+)
+
+func sharedCredentials(t *testing.T, s ddns.Store) {
+	a, b := name("a"), name("b")
+	key := token(a, b)
+	own := token(b)
+	save(t, s, creation(newHost(a), key), creation(newHost(b), own))
+	// b's list of IDs catches up in a save of its own.
+	save(t, s, next(host(t, s, b), func(h *ddns.Host) { h.Credentials = append(h.Credentials, key.ID) }))
+	same(t, "credentials of a", credentials(t, s, a), sorted(key.ID))
+	same(t, "credentials of b", credentials(t, s, b), sorted(key.ID, own.ID))
+	if h := host(t, s, b); len(h.Credentials) != 2 {
+		t.Errorf("b lists %v", h.Credentials)
+	}
+	// What one host does to it, the other sees.
+	changed := *key
+	changed.Label = "shared"
+	w := next(host(t, s, a), func(*ddns.Host) {})
+	w.Credentials = []*ddns.Credential{&changed}
+	save(t, s, w)
+	_, list, err := s.Host(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, c := range list {
+		found = found || c.ID == key.ID && c.Label == "shared"
+	}
+	if !found {
+		t.Error("a change of a shared credential is not seen by the other host")
+	}
+	if err := s.Touch(t.Context(), a, 2, ddns.Touch{Credential: key.ID, Mark: 7}); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := s.Credential(t.Context(), key.ID); err != nil || c.Mark != 7 || c.Label != "shared" {
+		t.Errorf("credential %+v, %v", c, err)
+	}
+	// One host lets go of it; it goes on serving the other.
+	less := changed
+	less.Mark = 7
+	less.Grants = []ddns.Grant{{Host: b}}
+	w = next(host(t, s, a), func(h *ddns.Host) { h.Credentials = nil })
+	w.Credentials = []*ddns.Credential{&less}
+	save(t, s, w)
+	same(t, "credentials of a", credentials(t, s, a), sorted())
+	same(t, "credentials of b", credentials(t, s, b), sorted(key.ID, own.ID))
+}
+
+func sorted(ids ...string) []string {
+	out := []string{}
+	for _, id := range ids {
+		at := 0
+		for at < len(out) && out[at] < id {
+			at++
+		}
+		out = append(out[:at], append([]string{id}, out[at:]...)...)
+	}
+	return out
+}
+
+func replacedCredentials(t *testing.T, s ddns.Store) {
+	n := name("nas")
+	first, second := token(n), token(n)
+	save(t, s, creation(newHost(n), first, second))
+	replaced := *first
+	replaced.Verifier, replaced.State, replaced.Networks = []byte("other"), ddns.CredentialStop, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	w := next(host(t, s, n), func(h *ddns.Host) { h.Credentials = []string{first.ID} })
+	w.Credentials, w.Revoked = []*ddns.Credential{&replaced}, []string{second.ID, "aaaaaaaa"} // one that is not there is no matter
+	want := replaced
+	save(t, s, w)
+	same(t, "credentials", credentials(t, s, n), sorted(first.ID))
+	c, err := s.Credential(t.Context(), first.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "replaced credential", c, &want)
+	_, err = s.Credential(t.Context(), second.ID)
+	wantError(t, "a revoked credential", err, ddns.ErrNoCredential)
+	// The last goes with the host.
+	w = next(host(t, s, n), func(h *ddns.Host) { h.Removed, h.Credentials = true, nil })
+	w.Revoked = []string{first.ID}
+	save(t, s, w)
+	_, err = s.Credential(t.Context(), first.ID)
+	wantError(t, "a credential of a removed host", err, ddns.ErrNoCredential)
+	// A host that comes again has none of them.
+	save(t, s, creation(newHost(n)))
+	same(t, "credentials", credentials(t, s, n), sorted())
+}
+
+func uniqueSecrets(t *testing.T, s ddns.Store) {
+	a, b, c := name("a"), name("b"), name("c")
+	with := func(cred *ddns.Credential, fingerprint string) *ddns.Credential {
+		cred.Kind, cred.Fingerprint = ddns.KindSeed, []byte(fingerprint)
+		return cred
+	}
+	ca, cb := with(token(a), "one"), with(token(b), "two")
+	save(t, s, creation(newHost(a), ca), creation(newHost(b), cb))
+	err := s.Save(t.Context(), creation(newHost(c), with(token(c), "one")))
+	wantError(t, "a secret that another host has", err, ddns.ErrSecretTaken)
+	_, _, err = s.Host(t.Context(), c)
+	wantError(t, "the host with that secret", err, ddns.ErrNoHost)
+	err = s.Save(t.Context(), creation(newHost(c), with(token(c), "three")), creation(newHost(name("d")), with(token(name("d")), "three")))
+	wantError(t, "one secret twice in one save", err, ddns.ErrSecretTaken)
+	// The same credential keeps its secret when it is replaced.
+	same1 := *ca
+	same1.Label = "again"
+	w := next(host(t, s, a), func(*ddns.Host) {})
+	w.Credentials = []*ddns.Credential{&same1}
+	save(t, s, w)
+	// A secret that is revoked is free in the same save.
+	fresh := with(token(a), "one")
+	w = next(host(t, s, a), func(h *ddns.Host) { h.Credentials = []string{fresh.ID} })
+	w.Credentials, w.Revoked = []*ddns.Credential{fresh}, []string{ca.ID}
+	save(t, s, w)
+	// Two hosts may exchange theirs.
+	ea, eb := *fresh, *cb
+	ea.Fingerprint, eb.Fingerprint = []byte("two"), []byte("one")
+	wa, wb := next(host(t, s, a), func(*ddns.Host) {}), next(host(t, s, b), func(*ddns.Host) {})
+	wa.Credentials, wb.Credentials = []*ddns.Credential{&ea}, []*ddns.Credential{&eb}
+	save(t, s, wa, wb)
+	err = s.Save(t.Context(), creation(newHost(c), with(token(c), "two")))
+	wantError(t, "a secret that was exchanged", err, ddns.ErrSecretTaken)
+}
+
+func uniqueIDs(t *testing.T, s ddns.Store) {
+	a, b := name("a"), name("b")
+	ca := token(a)
+	save(t, s, creation(newHost(a), ca))
+	cb := token(b)
+	cb.ID = ca.ID
+	if err := s.Save(t.Context(), creation(newHost(b), cb)); err == nil {
+		t.Fatal("a credential took the place of another host's")
+	}
+	if c, err := s.Credential(t.Context(), ca.ID); err != nil || c.Grants[0].Host != a {
+		t.Errorf("credential %+v, %v", c, err)
+	}
+}
+
+func touch(t *testing.T, s ddns.Store) {
+	ctx := t.Context()
+	n, other := name("nas"), name("other")
+	key, foreign := token(n), token(other)
+	save(t, s, creation(newHost(n), key), creation(newHost(other), foreign))
+	at := func(d time.Duration) time.Time { return start.Add(d) }
+	seen := func(want time.Time) {
+		t.Helper()
+		if h := host(t, s, n); !h.Seen.Equal(want) || h.Generation != 1 || h.Published != 1 {
+			t.Fatalf("seen %s, generation %d, want %s, 1", h.Seen, h.Generation, want)
+		}
+	}
+	mark := func(want int64) {
+		t.Helper()
+		_, list, err := s.Host(ctx, n)
+		if err != nil || len(list) != 1 || list[0].Mark != want {
+			t.Fatalf("credentials %v, %v; want mark %d", list, err, want)
+		}
+		if c, err := s.Credential(ctx, key.ID); err != nil || c.Mark != want {
+			t.Fatalf("credential %v, %v; want mark %d", c, err, want)
+		}
+	}
+	do := func(generation uint64, to ddns.Touch, want error) {
+		t.Helper()
+		wantError(t, fmt.Sprintf("Touch(%d, %+v)", generation, to), s.Touch(ctx, n, generation, to), want)
+	}
+	do(1, ddns.Touch{Seen: at(time.Hour)}, nil)
+	seen(at(time.Hour))
+	do(1, ddns.Touch{Seen: at(time.Minute)}, nil) // an older sign of life is no conflict
+	seen(at(time.Hour))
+	do(1, ddns.Touch{Credential: key.ID, Mark: 10}, nil)
+	mark(10)
+	seen(at(time.Hour)) // zero leaves it
+	do(1, ddns.Touch{Credential: key.ID, Mark: 10}, ddns.ErrConflict)
+	do(1, ddns.Touch{Credential: key.ID, Mark: 9, Seen: at(2 * time.Hour)}, ddns.ErrConflict)
+	seen(at(time.Hour)) // all or none
+	do(2, ddns.Touch{Seen: at(2 * time.Hour)}, ddns.ErrConflict)
+	do(0, ddns.Touch{Credential: key.ID, Mark: 11}, ddns.ErrConflict)
+	mark(10)
+	if err := s.Touch(ctx, n, 1, ddns.Touch{Credential: foreign.ID, Mark: 11}); err == nil {
+		t.Error("a touch moved the mark of another host's credential")
+	}
+	do(1, ddns.Touch{Credential: key.ID, Mark: 11, Seen: at(2 * time.Hour)}, nil)
+	mark(11)
+	seen(at(2 * time.Hour))
+}
+
+func refusedCounts(t *testing.T, s ddns.Store) {
+	n := name("nas")
+	save(t, s, creation(newHost(n)))
+	var total uint64
+	for i := range 5 {
+		by := uint64(i * i)
+		if by == 0 {
+			by = 8
+		}
+		total += by
+		if err := s.Refused(t.Context(), n, ddns.Event{Time: start, Outcome: "not-source", Door: "seed", Generation: 1}, by); err != nil {
+			t.Fatal(err)
+		}
+		if h := host(t, s, n); h.Refusals != total || h.Generation != 1 {
+			t.Fatalf("%d refusals, want %d", h.Refusals, total)
+		}
+	}
+}
+
+// events fills a host's history beyond what is kept.
+func events(t *testing.T, s ddns.Store) {
+	n := name("nas")
+	save(t, s, creation(newHost(n)))
+	refusals := 0
+	refuse := func() {
+		t.Helper()
+		refusals++
+		e := ddns.Event{Time: host(t, s, n).ChangedAt, Generation: host(t, s, n).Generation, Outcome: "not-source", Door: "seed",
+			What: fmt.Sprintf("refusal %d", refusals), Source: addr("192.0.2.7"), Proven: true}
+		if err := s.Refused(t.Context(), n, e, 8); err != nil { // by eight, so that a ring by the counter would show
+			t.Fatal(err)
+		}
+	}
+	check := func(changes int) {
+		t.Helper()
+		list, err := s.Events(t.Context(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantChange, wantRefusal := uint64(changes), refusals
+		gotChanges, gotRefusals := 0, 0
+		last := ^uint64(0)
+		for _, e := range list {
+			if e.Generation > last {
+				t.Fatalf("events are not the newest first: generation %d after %d", e.Generation, last)
+			}
+			last = e.Generation
+			if e.Outcome == "changed" {
+				gotChanges++
+				if e.Generation != wantChange {
+					t.Fatalf("change of generation %d, want %d", e.Generation, wantChange)
+				}
+				wantChange--
+				continue
+			}
+			gotRefusals++
+			if want := fmt.Sprintf("refusal %d", wantRefusal); e.What != want {
+				t.Fatalf("%s, want %s", e.What, want)
+			}
+			wantRefusal--
+		}
+		if gotChanges < min(changes, ddns.MaxEvents) || gotRefusals < min(refusals, ddns.MaxRefusals) {
+			t.Fatalf("%d changes and %d refusals are kept, of %d and %d", gotChanges, gotRefusals, changes, refusals)
+		}
+		if gotChanges > 4*ddns.MaxEvents || gotRefusals > 4*ddns.MaxRefusals {
+			t.Fatalf("%d changes and %d refusals are kept: not bounded", gotChanges, gotRefusals)
+		}
+	}
+	check(1)
+	const changes = 4*ddns.MaxEvents + 7
+	for i := 2; i <= changes; i++ {
+		save(t, s, next(host(t, s, n), func(h *ddns.Host) { h.TTL = uint32(i) }))
+		if i%7 == 0 {
+			refuse()
+		}
+		if i%5 == 0 || i > changes-9 {
+			check(i)
+		}
+	}
+	for range 4 * ddns.MaxRefusals {
+		refuse()
+	}
+	refuse()
+	check(changes)
+}

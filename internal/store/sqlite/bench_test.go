@@ -1,0 +1,164 @@
+package sqlite_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
+	"godwit/internal/store/sqlite"
+)
+
+const benchHosts = 100_000
+
+func benchName(i int) dnsname.Name {
+	return dnsname.MustParse(fmt.Sprintf("host%07d.dyn.example.org", i))
+}
+
+// fill adds n hosts, each with a token.
+func fill(tb testing.TB, s *sqlite.Store, n int) {
+	tb.Helper()
+	const batch = 1000
+	for at := 0; at < n; at += batch {
+		writes := make([]ddns.Write, 0, batch)
+		for i := at; i < min(at+batch, n); i++ {
+			h := newHost(benchName(i))
+			c, _ := ddns.NewToken(h.Name, day)
+			writes = append(writes, created(h, c))
+		}
+		if err := s.Save(context.Background(), writes...); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+func address(r *rand.Rand) string {
+	n := r.Uint32()
+	return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}).String()
+}
+
+func cpu() time.Duration {
+	var r syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r)
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// change does what the service does for one changed update.
+func change(s *sqlite.Store, name dnsname.Name, to string) error {
+	for {
+		h, _, err := s.Host(context.Background(), name)
+		if err != nil {
+			return err
+		}
+		if err = s.Save(context.Background(), moved(h, to)); !errors.Is(err, ddns.ErrConflict) {
+			return err
+		}
+	}
+}
+
+func BenchmarkSaveChanged(b *testing.B) {
+	for _, writers := range []int{1, 64} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			s, err := sqlite.Open(b.TempDir(), sqlite.Config{Cache: 256 << 20}) // all hosts are cached
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			fill(b, s, benchHosts)
+			names := make([]dnsname.Name, benchHosts)
+			for i := range names {
+				names[i] = benchName(i)
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			was := cpu()
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			var wg sync.WaitGroup
+			for w := range writers {
+				wg.Go(func() {
+					r := rand.New(rand.NewPCG(1, uint64(w)))
+					for left.Add(-1) >= 0 {
+						if err := change(s, names[r.IntN(benchHosts)], address(r)); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
+			b.ReportMetric(float64((cpu()-was).Microseconds())/float64(b.N), "cpu-µs/op")
+		})
+	}
+}
+
+func BenchmarkHostCached(b *testing.B) {
+	s := open(b, b.TempDir())
+	fill(b, s, 1000)
+	b.ReportAllocs()
+	name := benchName(7)
+	for b.Loop() {
+		if _, _, err := s.Host(context.Background(), name); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkHostUncached(b *testing.B) {
+	s, err := sqlite.Open(b.TempDir(), sqlite.Config{Cache: -1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	fill(b, s, benchHosts)
+	names := make([]dnsname.Name, 1000)
+	for i := range names {
+		names[i] = benchName(rand.IntN(benchHosts))
+	}
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if _, _, err := s.Host(context.Background(), names[i%len(names)]); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
+func BenchmarkFollow(b *testing.B) {
+	dir := b.TempDir()
+	s := open(b, dir)
+	const hosts = 1_000_000
+	fill(b, s, hosts)
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		s, err := sqlite.Open(dir, sqlite.Config{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		n := 0
+		if err := s.Follow(func(h *ddns.Host) error { n += len(h.A); return nil }, func(ddns.Commit) {}); err != nil || n != hosts {
+			b.Fatal(n, err)
+		}
+		b.StopTimer()
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/load")
+}
