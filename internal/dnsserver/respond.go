@@ -16,10 +16,6 @@ const maxTCP = 65535
 // optLen is an OPT record without options; each option has a header of 4 octets.
 const optLen = 11
 
-// tsigReserve is room for a TSIG record without MAC: key name, algorithm name,
-// and the rest.
-const tsigReserve = 2*maxName + 26
-
 // A responder turns queries into responses, one after the other. Each goroutine
 // that serves has its own.
 type responder struct {
@@ -73,14 +69,7 @@ func (r *responder) respond(query, out []byte, client netip.Addr, tcp bool, now 
 		r.counts.count(tcp, q.rcode, false)
 		return r.appendOPT(out, nil, client, now)
 	}
-	limit := floorUDP
-	switch {
-	case tcp:
-		limit = maxTCP
-	case q.edns:
-		limit = min(q.udpSize, r.udpSize)
-	}
-	r.writer.Start(out, q.qname(), limit-r.sizeOPT(z))
+	r.writer.Start(out, q.qname(), r.limit(tcp)-r.sizeOPT(z))
 	z.Answer(&r.writer, q.qtype)
 	out = r.writer.Finish()
 	q.rcode = uint16(out[3] & 0x0f)
@@ -97,6 +86,17 @@ func (r *responder) begin(query, out []byte) []byte {
 	out[3] &= 0x10
 	clear(out[6:headerLen])
 	return out
+}
+
+// limit is the size that the response may have.
+func (r *responder) limit(tcp bool) int {
+	switch {
+	case tcp:
+		return maxTCP
+	case r.query.edns:
+		return min(r.query.udpSize, r.udpSize)
+	}
+	return floorUDP
 }
 
 // sizeOPT is what appendOPT will append.
@@ -165,36 +165,41 @@ func (r *responder) appendOPT(out []byte, z *zone.Zone, client netip.Addr, now t
 // 5.2.1). This is where the library's message objects do the work.
 func (r *responder) unknownKey(query, out []byte, tcp bool, now time.Time) []byte {
 	q := &r.query
-	m := &dns.Msg{Data: query}
-	var asked *dns.TSIG
-	if err := m.Unpack(); err == nil && len(m.Pseudo) > 0 {
-		asked, _ = m.Pseudo[len(m.Pseudo)-1].(*dns.TSIG)
+	q.cookieLen, q.expire, q.keepalive = 0, false, false // nothing for those who are not who they say
+	q.rcode = dns.RcodeFormatError
+	tsig := badKey(query)
+	if tsig != nil && q.question+r.sizeOPT(nil)+len(tsig) <= r.limit(tcp) {
+		q.rcode = dns.RcodeNotAuth
 	}
-	if asked == nil {
-		q.rcode = dns.RcodeFormatError
-		out = r.begin(query, out)
-		out[3] |= byte(q.rcode)
-		r.counts.count(tcp, q.rcode, false)
-		return r.appendOPT(out, nil, netip.Addr{}, now)
+	out = r.begin(query, out)
+	out[3] |= byte(q.rcode)
+	r.counts.count(tcp, q.rcode, false)
+	out = r.appendOPT(out, nil, netip.Addr{}, now)
+	if q.rcode == dns.RcodeNotAuth {
+		out = append(out, tsig...)
+		binary.BigEndian.PutUint16(out[10:], binary.BigEndian.Uint16(out[10:])+1)
+	}
+	return out
+}
+
+// badKey is the TSIG record of an answer to query that says BADKEY, in wire
+// form; nil if the query's own one is malformed.
+func badKey(query []byte) []byte {
+	m := &dns.Msg{Data: query}
+	if err := m.Unpack(); err != nil || len(m.Pseudo) == 0 {
+		return nil
+	}
+	asked, ok := m.Pseudo[len(m.Pseudo)-1].(*dns.TSIG)
+	if !ok {
+		return nil
 	}
 	reply := &dns.TSIG{Hdr: dns.Header{Name: asked.Hdr.Name, Class: dns.ClassANY}}
 	reply.Algorithm, reply.Fudge, reply.OrigID = asked.Algorithm, asked.Fudge, asked.OrigID
 	// The client's own time: an unsigned answer proves nothing anyway.
 	reply.TimeSigned, reply.Error = asked.TimeSigned, dns.RcodeBadKey
 	packed := &dns.Msg{Pseudo: []dns.RR{reply}}
-	if err := packed.Pack(); err != nil || len(packed.Data) > headerLen+tsigReserve {
-		q.rcode = dns.RcodeFormatError
-	} else {
-		q.rcode = dns.RcodeNotAuth
+	if err := packed.Pack(); err != nil {
+		return nil
 	}
-	q.cookieLen, q.expire, q.keepalive = 0, false, false // nothing for those who are not who they say
-	out = r.begin(query, out)
-	out[3] |= byte(q.rcode)
-	r.counts.count(tcp, q.rcode, false)
-	out = r.appendOPT(out, nil, netip.Addr{}, now)
-	if q.rcode == dns.RcodeNotAuth {
-		out = append(out, packed.Data[headerLen:]...)
-		binary.BigEndian.PutUint16(out[10:], binary.BigEndian.Uint16(out[10:])+1)
-	}
-	return out
+	return packed.Data[headerLen:]
 }

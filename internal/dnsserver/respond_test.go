@@ -133,6 +133,25 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
+// longKey asks with a TSIG record whose key and question have long names.
+func longKey() []byte {
+	name := longName(250)
+	p := probe{qname: ".", qtype: dns.TypeA, tsig: true}
+	query := p.query()
+	return slices.Concat(query[:12], name[12:], name[12:262], query[12+1+4+1:])
+}
+
+// TestLongKey: the TSIG record of the answer must fit, or there is none.
+func TestLongKey(t *testing.T) {
+	answer := respond(testZones(t))
+	if reply := answer(longKey(), false); len(reply) > 512 || reply[3]&15 != dns.RcodeFormatError || reply[11] != 0 {
+		t.Errorf("by UDP: %x", reply)
+	}
+	if reply := answer(longKey(), true); reply[3]&15 != byte(dns.RcodeNotAuth) || reply[11] != 1 {
+		t.Errorf("by TCP: %x", reply)
+	}
+}
+
 // longName asks for a name of n octets.
 func longName(n int) []byte {
 	msg := []byte{0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0}
@@ -221,6 +240,8 @@ func FuzzRespond(f *testing.F) {
 	}
 	f.Add([]byte{0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0xc0, 12, 0, 1, 0, 1}, false)
 	f.Add(longName(255), false)
+	f.Add(longKey(), false)
+	f.Add(longKey(), true)
 	f.Add(append(longName(200), 0xc0, 12, 0, 41, 4, 0xd0, 0, 0, 0, 0, 0, 0), true)
 	answer := respond(testZones(f))
 	f.Fuzz(func(t *testing.T, query []byte, tcp bool) {
@@ -252,19 +273,24 @@ func FuzzRespond(f *testing.F) {
 		if len(query) < 12 || query[2]&0x80 != 0 {
 			t.Fatalf("a reply to no query: %x", reply)
 		}
-		limit := 1232
-		if tcp {
-			limit = 65535
-		}
-		if len(reply) > limit {
-			t.Fatalf("%d octets", len(reply))
-		}
 		if reply[0] != query[0] || reply[1] != query[1] || reply[2]&0xf8 != 0x80|query[2]&0x78 || reply[3]&0xe0 != 0 {
 			t.Fatalf("header %x to %x", reply[:4], query[:4])
 		}
 		m := &dns.Msg{Data: reply}
 		if err := m.Unpack(); err != nil {
 			t.Fatalf("reply does not parse: %v\n%x", err, reply)
+		}
+		limit := 512
+		switch q := (&dns.Msg{Data: query}); {
+		case tcp:
+			limit = 65535
+		case m.UDPSize > 0 && q.Unpack() == nil:
+			limit = min(1232, int(q.UDPSize)) // the library knows the floor too
+		case m.UDPSize > 0:
+			limit = 1232
+		}
+		if len(reply) > limit {
+			t.Fatalf("%d octets, limit %d: %x", len(reply), limit, query)
 		}
 		if reply[5] == 1 {
 			_, n, err := dnsname.FromWire(reply[12:])
