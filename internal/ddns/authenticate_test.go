@@ -152,10 +152,10 @@ func TestEqual(t *testing.T) {
 			if proof == "other token" && host == "nas.dyn.example.org" {
 				continue
 			}
-			checks, writes, opened := 0, w.store.Writes(), w.store.Calls("Open")
+			checks, writes, opened, reads := 0, w.store.Writes(), w.store.Calls("Open"), w.store.Calls("Host")
 			_, err := w.Update(t.Context(), ddns.Update{Host: named(host), Proof: countingProof{p, &checks}, Source: from(home)})
 			r, _ := errors.AsType[*ddns.Refusal](err)
-			got := fmt.Sprintf("%v after %d checks, %d opened", *r, checks, w.store.Calls("Open")-opened)
+			got := fmt.Sprintf("%v after %d checks, %d opened, %d reads", *r, checks, w.store.Calls("Open")-opened, w.store.Calls("Host")-reads)
 			if want == "" {
 				want = got
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -273,6 +274,13 @@ func TestRun(t *testing.T) {
 			c.Now = nil // the bubble's
 			c.Log = slog.New(slog.NewTextHandler(&log, nil))
 		})
+		var full atomic.Bool
+		w.store.Fail = func(method string) error {
+			if full.Load() && (method == "Unpublished" || method == "Due") {
+				return errors.New("disk full")
+			}
+			return nil
+		}
 		made := w.add(t, "nas.dyn.example.org", func(s *ddns.Settings) { s.Lease = new(12 * time.Hour) })
 		w.dns.Fail(publishtest.Refuse, made.Host.Name)
 		w.must(t, by(made, home))
@@ -295,12 +303,7 @@ func TestRun(t *testing.T) {
 		if a := w.shows("nas.dyn.example.org", ddns.TypeA); len(a) != 0 {
 			t.Errorf("after the lease DNS shows %s", a)
 		}
-		w.store.Fail = func(method string) error {
-			if method == "Unpublished" || method == "Due" {
-				return errors.New("disk full")
-			}
-			return nil
-		}
+		full.Store(true)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if n := strings.Count(log.String(), "disk full"); n != 2 {

@@ -36,6 +36,8 @@ type Service struct {
 
 	// What an unknown host's proof is checked against, so that it costs the same.
 	decoy *Credential
+	// A host that there is, to be read where another one is not; nil: none known.
+	familiar atomic.Pointer[dnsname.Name]
 	// When it was last logged that a secret cannot be opened, in Unix seconds:
 	// strangers can bring it about.
 	complained atomic.Int64
@@ -109,6 +111,9 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 		host, credentials, err := s.Store.Host(ctx, u.Host)
 		if err != nil && !errors.Is(err, ErrNoHost) {
 			return Outcome{}, unavailable("read the host", err)
+		}
+		if host != nil && s.familiar.Load() == nil {
+			s.familiar.Store(new(host.Name))
 		}
 		credential, refusal := s.authenticate(ctx, host, credentials, u, now)
 		if refusal != nil {
@@ -186,7 +191,24 @@ func (s *Service) authenticate(ctx context.Context, host *Host, credentials []*C
 	for ; done < evenChecks; done++ {
 		s.holds(decoyName, s.decoy, u.Proof)
 	}
+	s.evenReads(ctx, host)
 	return nil, s.failed(u, now)
+}
+
+// evenReads reads once more after a proof that does not hold: what is not there
+// if the host is, a host that is if it is not. A store may find what it has
+// faster, or slower, than what it has not; so both take the time of both.
+func (s *Service) evenReads(ctx context.Context, host *Host) {
+	name, err := decoyName.Child(randomText(idLength)) // new, lest the store remember it
+	if err != nil {
+		return // decoyName is short
+	}
+	if known := s.familiar.Load(); host == nil && known != nil {
+		name = *known
+	}
+	if _, _, err := s.Store.Host(ctx, name); host == nil && errors.Is(err, ErrNoHost) {
+		s.familiar.Store(nil) // it has been removed
+	}
 }
 
 // mayAnswer tells whether a proof could be one of the credential's.
