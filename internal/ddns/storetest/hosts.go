@@ -109,7 +109,10 @@ func uniqueNames(t *testing.T, s ddns.Store) {
 	wantError(t, "Host of a follower", err, ddns.ErrNoHost)
 
 	// A follower or wildcard that goes frees its name.
-	save(t, s, next(host(t, s, router), func(h *ddns.Host) { h.Wildcard = false; h.Followers = []ddns.Follower{follower("nas"), follower("printer")} }))
+	save(t, s, next(host(t, s, router), func(h *ddns.Host) {
+		h.Wildcard = false
+		h.Followers = []ddns.Follower{follower("nas"), follower("printer")}
+	}))
 	owner(t, s, name("tv"), dnsname.Name{})
 	owner(t, s, name("*.router"), dnsname.Name{})
 	owner(t, s, name("nas"), router)

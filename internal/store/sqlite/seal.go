@@ -148,10 +148,13 @@ func makeKey(dir string) ([]byte, error) {
 	})
 }
 
+// temporary begins the names of files that writeFile has not finished.
+const temporary = "godwit.tmp-"
+
 // writeFile makes a file of mode 0600, complete and durable or not at all. It
 // replaces nothing.
 func writeFile(file string, fill func(*os.File) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(file), "godwit.tmp-*") // mode 0600
+	f, err := os.CreateTemp(filepath.Dir(file), temporary+"*") // mode 0600
 	if err != nil {
 		return err
 	}

@@ -134,6 +134,7 @@ func Open(dir string, cfg Config) (_ *Store, err error) {
 			_ = lock.release()
 		}
 	}()
+	removeTemporary(dir)
 	crashed, err := openDatabase(file, cfg, steps)
 	if err != nil {
 		return nil, err
@@ -184,6 +185,16 @@ func prepareDir(dir string, log *slog.Logger) error {
 	}
 	log.Info("the data directory was open to others and is now its owner's only", "dir", dir)
 	return nil
+}
+
+// removeTemporary clears away what a crash left of writeFile. The lock is held.
+func removeTemporary(dir string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), temporary) {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
 }
 
 // tighten makes a file its owner's only.

@@ -143,6 +143,7 @@ func (w *writer) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(w.stopped)
+	defer w.stopRetrying()
 	batch := make([]*op, 0, batchLength)
 	for {
 		batch = batch[:0]
@@ -184,7 +185,8 @@ func (w *writer) drain() {
 // serve does a batch of writes and answers them; only the last may be alone.
 func (w *writer) serve(ops []*op) {
 	last := ops[len(ops)-1]
-	if last.alone != nil {
+	alone := last.alone // an op is its caller's again once it is answered
+	if alone != nil {
 		ops = ops[:len(ops)-1]
 	}
 	if len(ops) > 0 {
@@ -197,8 +199,8 @@ func (w *writer) serve(ops []*op) {
 			o.done <- o.err
 		}
 	}
-	if last.alone != nil {
-		last.done <- guard(func() error { return last.alone(w) })
+	if alone != nil {
+		last.done <- guard(func() error { return alone(w) })
 	}
 }
 
@@ -252,12 +254,12 @@ func (w *writer) commit(ops []*op) {
 		if err := w.conn.run("commit"); err != nil {
 			return err
 		}
-		for name, z := range b.zones {
-			w.zones[name] = z
-		}
 		// DNS first: whoever sees the new state in the store finds it in DNS too.
 		if w.follow != nil && len(b.changes) > 0 {
 			w.follow(ddns.Commit{Changes: b.changes, Serials: b.serials})
+		}
+		for name, z := range b.zones {
+			w.zones[name] = z
 		}
 		return nil
 	})
