@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"godwit/internal/api"
 	"godwit/internal/client"
@@ -33,7 +32,7 @@ func (c hostListCommand) Run(a *app) error {
 		return c.printAll(a, server)
 	}
 	t := newTable(a.stdout, "HOST", "ADDRESSES", "CHANGED", "SEEN", "NOTES")
-	now, n := time.Now(), 0
+	now, n := a.now(), 0
 	for cursor := ""; ; {
 		page, err := server.HostPage(a.ctx, cursor, 0)
 		if err != nil {

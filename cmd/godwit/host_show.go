@@ -39,7 +39,7 @@ func (c hostShowCommand) Run(a *app) error {
 }
 
 func (a *app) printHost(h api.HostState) {
-	now := time.Now()
+	now := a.now()
 	inDNS := "as above"
 	switch {
 	case h.Suspended:

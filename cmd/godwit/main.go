@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -50,6 +51,7 @@ type app struct {
 	stdout io.Writer // results only
 	stderr io.Writer // messages
 	env    config.Environment
+	now    func() time.Time
 }
 
 // say writes a message for the person.
@@ -80,12 +82,16 @@ var errFailed = errors.New("failed")
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	a := &app{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, env: config.OSEnvironment()}
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	a := &app{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, env: config.OSEnvironment(), now: time.Now}
+	return a.run(args)
+}
 
+func (a *app) run(args []string) int {
 	switch {
 	case len(args) == 0:
 		// Asked for nothing: say what there is, as a mistake.
-		a.stdout = stderr
+		a.stdout = a.stderr
 		a.parse([]string{"--help"})
 		return exitUsage
 	case args[0] == "help":

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"go.uber.org/goleak"
@@ -41,10 +42,13 @@ type result struct {
 	stdout, stderr string
 }
 
-// call runs the program in this process.
+// call runs the program in this process. Its clock is an hour and a half ahead
+// of the server's, so that all that has just happened is "1h ago".
 func call(stdin string, args ...string) result {
 	var stdout, stderr bytes.Buffer
-	code := run(args, strings.NewReader(stdin), &stdout, &stderr)
+	a := &app{ctx: context.Background(), stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr, env: config.OSEnvironment(),
+		now: func() time.Time { return time.Now().Add(90 * time.Minute) }}
+	code := a.run(args)
 	return result{code, stdout.String(), stderr.String()}
 }
 

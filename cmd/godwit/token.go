@@ -52,7 +52,7 @@ func (c tokenAddCommand) Run(a *app) error {
 		spec.Networks = append(spec.Networks, p)
 	}
 	var err error
-	if spec.Expires, err = parseExpiry(c.Expires, time.Now()); err != nil {
+	if spec.Expires, err = parseExpiry(c.Expires, a.now()); err != nil {
 		return err
 	}
 	server, err := c.client(a)
@@ -122,7 +122,7 @@ func (c tokenListCommand) Run(a *app) error {
 			tokens.Host, shellQuote(tokens.Host), c.targetFlag(a))
 		return nil
 	}
-	a.printCredentials(tokens.Credentials, time.Now())
+	a.printCredentials(tokens.Credentials, a.now())
 	return nil
 }
 
