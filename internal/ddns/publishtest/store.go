@@ -7,6 +7,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -122,6 +123,13 @@ func (s *Store) Save(_ context.Context, writes ...ddns.Write) error {
 		return err
 	}
 	for _, w := range writes {
+		if old := s.hosts[w.Host.Name]; old != nil {
+			for _, n := range old.Names() {
+				delete(s.owners, n)
+			}
+		}
+	}
+	for _, w := range writes {
 		s.saveLocked(w)
 	}
 	return nil
@@ -129,7 +137,18 @@ func (s *Store) Save(_ context.Context, writes ...ddns.Write) error {
 
 // checkLocked says why the writes cannot be made, all of them or none.
 func (s *Store) checkLocked(writes []ddns.Write) error {
-	names := map[dnsname.Name]dnsname.Name{}
+	written := map[dnsname.Name]bool{} // hosts whose names are free for one another
+	touched := map[string]bool{}       // credentials whose secrets are free likewise
+	for _, w := range writes {
+		written[w.Host.Name] = true
+		for _, id := range w.Revoked {
+			touched[id] = true
+		}
+		for _, c := range w.Credentials {
+			touched[c.ID] = true
+		}
+	}
+	names := map[dnsname.Name]bool{}
 	prints := map[string]string{} // fingerprint to credential
 	for _, w := range writes {
 		old := s.hosts[w.Host.Name]
@@ -142,13 +161,10 @@ func (s *Store) checkLocked(writes []ddns.Write) error {
 			return ddns.ErrConflict
 		}
 		for _, n := range w.Host.Names() {
-			if owner, taken := s.owners[n]; taken && owner != w.Host.Name {
+			if owner, taken := s.owners[n]; taken && !written[owner] || names[n] {
 				return ddns.ErrNameTaken
 			}
-			if _, taken := names[n]; taken {
-				return ddns.ErrNameTaken
-			}
-			names[n] = w.Host.Name
+			names[n] = true
 		}
 		for _, c := range w.Credentials {
 			if old := s.credentials[c.ID]; old != nil && !overlap(old, c) {
@@ -162,7 +178,7 @@ func (s *Store) checkLocked(writes []ddns.Write) error {
 			}
 			prints[string(c.Fingerprint)] = c.ID
 			for _, other := range s.credentials {
-				if other.ID != c.ID && bytes.Equal(other.Fingerprint, c.Fingerprint) && !slices.Contains(w.Revoked, other.ID) {
+				if !touched[other.ID] && bytes.Equal(other.Fingerprint, c.Fingerprint) {
 					return ddns.ErrSecretTaken
 				}
 			}
@@ -181,9 +197,6 @@ func overlap(a, b *ddns.Credential) bool {
 func (s *Store) saveLocked(w ddns.Write) {
 	h, name := w.Host, w.Host.Name
 	if old := s.hosts[name]; old != nil {
-		for _, n := range old.Names() {
-			delete(s.owners, n)
-		}
 		if old.Published > h.Published {
 			h.Published, h.Shown = old.Published, old.Shown
 		}
@@ -208,8 +221,27 @@ func (s *Store) saveLocked(w ddns.Write) {
 	for _, n := range h.Names() {
 		s.owners[n] = name
 	}
-	s.events[name] = append(s.events[name], w.Event)
+	s.recordLocked(name, w.Event)
 	s.forgetLocked(h)
+}
+
+// recordLocked keeps an event and forgets the oldest of its sort beyond the
+// limits of the contract.
+func (s *Store) recordLocked(name dnsname.Name, e ddns.Event) {
+	s.events[name] = append(s.events[name], e)
+	changes, refusals := 0, 0
+	kept := slices.Clone(s.events[name])
+	slices.Reverse(kept)
+	kept = slices.DeleteFunc(kept, func(e ddns.Event) bool {
+		if e.Outcome == "changed" {
+			changes++
+			return changes > ddns.MaxEvents
+		}
+		refusals++
+		return refusals > ddns.MaxRefusals
+	})
+	slices.Reverse(kept)
+	s.events[name] = kept
 }
 
 // forgetLocked drops a removed host of which DNS is empty.
@@ -240,11 +272,14 @@ func (s *Store) Touch(_ context.Context, name dnsname.Name, generation uint64, t
 		if c == nil || t.Mark <= c.Mark {
 			return ddns.ErrConflict
 		}
+		if _, ok := c.Grant(name); !ok {
+			return ddns.ErrConflict
+		}
 		marked := *c
 		marked.Mark = t.Mark
 		s.credentials[c.ID] = &marked
 	}
-	if !t.Seen.IsZero() {
+	if t.Seen.After(h.Seen) {
 		h = h.Clone()
 		h.Seen = t.Seen
 		s.hosts[name] = h
@@ -262,7 +297,7 @@ func (s *Store) Refused(_ context.Context, name dnsname.Name, e ddns.Event, n ui
 		h = h.Clone()
 		h.Refusals += n
 		s.hosts[name] = h
-		s.events[name] = append(s.events[name], e)
+		s.recordLocked(name, e)
 	}
 	return nil
 }
@@ -310,6 +345,9 @@ func (s *Store) list(method, cursor string, limit int, wanted func(*ddns.Host) b
 		return nil, "", err
 	}
 	defer s.mu.Unlock()
+	if limit < 1 || limit > 1000 {
+		return nil, "", fmt.Errorf("publishtest: a page of %d hosts", limit)
+	}
 	var all []*ddns.Host
 	for _, h := range s.hosts {
 		if h.Name.Wire() > cursor && wanted(h) {
