@@ -52,6 +52,7 @@ var onlyIn = []struct{ module, list string }{
 	{"codeberg.org/miekg/dns", "zone publish/authority dnsserver e2e"},
 	{"github.com/BurntSushi/toml", "config"},
 	{"github.com/alecthomas/kong", "config cmd/godwit"},
+	{"github.com/google/go-cmp", "ddns/storetest"},
 	{"github.com/rogpeppe/go-internal", "e2e"},
 	{"golang.org/x/net/idna", "dnsname"},
 	{"golang.org/x/sync", "publish/authority dnsserver httpserver cmd/godwit"},
