@@ -314,7 +314,7 @@ func (d *daemon) greet(a *app) {
 		if i == 0 {
 			label = "zone"
 		}
-		a.say("  %-6s %s (serial %d, %s in DNS)", label, z.Apex(), uint32(z.Serial()), quantity(z.Hosts(), "name"))
+		a.say("  %-6s %s (serial %d, %s in DNS)", label, z.Apex(), z.Serial(), quantity(z.Hosts(), "name"))
 	}
 	for _, row := range []struct {
 		label string

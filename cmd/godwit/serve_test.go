@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"godwit/internal/dnsname"
 )
 
@@ -145,6 +147,28 @@ func TestServeCheck(t *testing.T) {
 	}
 	if _, err := os.Stat("/var/lib/godwit"); err == nil {
 		t.Error("--check made the data directory")
+	}
+}
+
+// TestKnownVariables: serve warns of variables that mean nothing, and those of
+// the other commands do mean something.
+func TestKnownVariables(t *testing.T) {
+	alone(t)
+	leaves(model(t).Node, func(n *kong.Node) {
+		for _, group := range n.AllFlags(false) {
+			for _, f := range group {
+				for _, key := range f.Envs {
+					t.Setenv(key, "x")
+				}
+			}
+		}
+	})
+	t.Setenv("GODWIT_SECRET", "x")
+	t.Setenv("GODWIT_SECRETS", "x")
+	r := call("", "serve", "--check", "--config", os.DevNull, "--zone", "dyn.example.com")
+	want := "warning: the environment variable GODWIT_SECRETS means nothing to godwit; did you mean GODWIT_SECRET?\n"
+	if before, _, _ := strings.Cut(r.stderr, "The settings"); r.code != exitDone || before != want {
+		t.Errorf("got %+v, want %q", r, want)
 	}
 }
 

@@ -178,7 +178,7 @@ func joinAddresses(list []netip.Addr) string {
 func (d *daemon) zones() []api.Zone {
 	var out []api.Zone
 	for _, z := range d.authority.List() {
-		out = append(out, api.Zone{Apex: z.Apex().String(), Serial: uint32(z.Serial()), Hosts: z.Hosts(),
+		out = append(out, api.Zone{Apex: z.Apex().String(), Serial: z.Serial(), Hosts: z.Hosts(),
 			NameServers: nameServersOf(d.authority.Zones(), z)})
 	}
 	return out
