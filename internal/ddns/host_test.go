@@ -357,7 +357,7 @@ func TestSerial(t *testing.T) {
 		{0, 1767225600}, {1767225599, 1767225600}, {1767225600, 1767225601}, {1767225700, 1767225701}, {2026010100, 2026010101},
 		{1<<32 - 1, 1767225600}, {1767225600 + 1<<31, 1767225601 + 1<<31}, {1767225601 + 1<<31, 1767225600},
 	} {
-		if got := tt.s.Next(now); got != tt.want || tt.s != tt.s+1<<31 && !tt.s.Before(got) {
+		if got := tt.s.Next(now); got != tt.want || !tt.s.Before(got) {
 			t.Errorf("%d: next is %d, want %d", tt.s, got, tt.want)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"codeberg.org/miekg/dns"
 	"pgregory.net/rapid"
@@ -190,46 +189,11 @@ func TestAnswersBesideWriter(t *testing.T) {
 			setHost(t, z, "a.b.example.org", i)
 		}
 		setHost(t, z, fmt.Sprintf("other%d.example.org", i), i, "192.0.2.8") // makes buckets split
-		z.SetSerial(zone.Serial(i))
+		z.SetSerial(uint32(i))
 		serial.Store(uint32(i))
 	}
 	stop.Store(true)
 	readers.Wait()
-}
-
-func TestSerial(t *testing.T) {
-	for _, tt := range []struct {
-		a, b   zone.Serial
-		before bool
-	}{
-		{1, 2, true}, {2, 1, false}, {1, 1, false},
-		{1<<32 - 1, 0, true}, {0, 1<<32 - 1, false},
-		{0, 1<<31 - 1, true}, {0, 1 << 31, false}, {1 << 31, 0, false},
-	} {
-		if got := tt.a.Before(tt.b); got != tt.before {
-			t.Errorf("%d before %d: %t", tt.a, tt.b, got)
-		}
-	}
-	now := time.Unix(1_800_000_000, 0)
-	for _, tt := range []struct{ prev, want zone.Serial }{
-		{5, 1_800_000_000},
-		{1_800_000_000, 1_800_000_001},
-		{1_799_999_999, 1_800_000_000},
-		{1_900_000_000, 1_900_000_001}, // the clock was set back
-		{2_026_010_101, 2_026_010_102}, // a date serial
-		{1<<32 - 1, 1_800_000_000},
-	} {
-		if got := zone.Next(tt.prev, now); got != tt.want {
-			t.Errorf("after %d: %d, want %d", tt.prev, got, tt.want)
-		}
-	}
-	rapid.Check(t, func(t *rapid.T) {
-		prev := zone.Serial(rapid.Uint32().Draw(t, "prev"))
-		now := time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "now"), 0)
-		if next := zone.Next(prev, now); !prev.Before(next) {
-			t.Fatalf("%d after %d", next, prev)
-		}
-	})
 }
 
 func TestZones(t *testing.T) {

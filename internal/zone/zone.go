@@ -57,7 +57,7 @@ type Config struct {
 	Records *Records
 
 	// Serial is the SOA serial to start with.
-	Serial Serial
+	Serial uint32
 }
 
 // A NameServer answers for the zone.
@@ -123,7 +123,7 @@ func New(c Config) (*Zone, error) {
 			z.boundaries++
 		}
 	}
-	z.serial.Store(uint32(c.Serial))
+	z.serial.Store(c.Serial)
 	return z, nil
 }
 
@@ -140,12 +140,12 @@ func defaultSOA(apex dnsname.Name, mname []byte) soa {
 func (z *Zone) Apex() dnsname.Name { return z.apex }
 
 // Serial is the SOA serial that answers show.
-func (z *Zone) Serial() Serial { return Serial(z.serial.Load()) }
+func (z *Zone) Serial() uint32 { return z.serial.Load() }
 
 // SetSerial changes the SOA serial. Call it after the changes that the serial
 // stands for: an answer reads the serial first, so that it is never newer than
 // the data beside it.
-func (z *Zone) SetSerial(s Serial) { z.serial.Store(uint32(s)) }
+func (z *Zone) SetSerial(s uint32) { z.serial.Store(s) }
 
 // Expire is the SOA expire timer in seconds, what RFC 7314 tells a secondary.
 func (z *Zone) Expire() uint32 { return z.soa.expire }

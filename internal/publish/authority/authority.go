@@ -138,7 +138,7 @@ func (a *Authority) Follow(ctx context.Context, feed Feed) (Loaded, error) {
 		if err != nil {
 			return out, fmt.Errorf("serial of zone %s: %w", z.Apex(), err)
 		}
-		z.SetSerial(zone.Serial(serial))
+		z.SetSerial(uint32(serial))
 	}
 	var clashes []error
 	var room []ddns.RRset
@@ -190,7 +190,7 @@ func (a *Authority) apply(c ddns.Commit) {
 	for apex, serial := range c.Serials {
 		for _, z := range a.list {
 			if z.Apex() == apex {
-				z.SetSerial(zone.Serial(serial))
+				z.SetSerial(uint32(serial))
 			}
 		}
 	}
