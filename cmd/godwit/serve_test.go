@@ -158,7 +158,7 @@ func TestKnownVariables(t *testing.T) {
 		for _, group := range n.AllFlags(false) {
 			for _, f := range group {
 				for _, key := range f.Envs {
-					t.Setenv(key, "x")
+					t.Setenv(key, "http://127.0.0.1") // serve takes GODWIT_URL too
 				}
 			}
 		}
