@@ -88,6 +88,8 @@ func (s *Serve) Default(name string) bool {
 const (
 	fromFlag    = "flag"
 	fromDefault = "default"
+
+	fromEnvironment = "environment " // and the variable
 )
 
 // Error says which setting is wrong, where it stands, and what would work.
@@ -152,7 +154,20 @@ func LoadServe(flags Flags, env Environment) (*Serve, error) {
 		s.Sources = append(s.Sources, Source{row.name, values, row.list, row.number, from})
 	}
 	s.Warnings = unknownVariables(env)
+	s.leaveClientsToken()
 	return s, s.check()
+}
+
+// leaveClientsToken leaves GODWIT_ADMIN_TOKEN_FILE alone, with a warning, when
+// nothing here asks for a token: whoever runs admin commands against another
+// server has it in the environment for those.
+func (s *Serve) leaveClientsToken() {
+	i := slices.IndexFunc(s.Sources, func(src Source) bool { return src.Name == "admin-token-file" })
+	if s.Admin.IsValid() || !strings.HasPrefix(s.Sources[i].From, fromEnvironment) {
+		return
+	}
+	s.Warnings = append(s.Warnings, "GODWIT_ADMIN_TOKEN_FILE is for admin commands only here: this server has no --admin listener that asks for a token")
+	s.AdminTokenFile, s.Sources[i].Values, s.Sources[i].From = "", nil, fromDefault
 }
 
 // find returns the values of a setting and where they stand.
@@ -161,7 +176,7 @@ func (row setting) find(flags Flags, env Environment, file *file) (values []stri
 		return row.split(values), fromFlag, nil
 	}
 	if text, ok := env.Lookup(row.variable()); ok {
-		from := "environment " + row.variable()
+		from := fromEnvironment + row.variable()
 		values := row.split([]string{text})
 		if row.list && !row.commas { // a value has commas of its own: only space parts them
 			values = strings.Fields(text)
@@ -246,7 +261,7 @@ func readFile(flag *string, env Environment) (*file, error) {
 	if flag != nil {
 		name, from = *flag, fromFlag
 	} else if v, ok := env.Lookup("GODWIT_CONFIG"); ok {
-		name, from = v, "environment GODWIT_CONFIG"
+		name, from = v, fromEnvironment + "GODWIT_CONFIG"
 	}
 	if name == "" {
 		return nil, &Error{"config", from, "the file name is empty", "give it as in --config " + DefaultFile}

@@ -235,6 +235,19 @@ func TestUnknownVariableIsWarnedAbout(t *testing.T) {
 	}
 }
 
+// TestClientsTokenIsLeftAlone: the variable is the admin commands' too.
+func TestClientsTokenIsLeftAlone(t *testing.T) {
+	env := environment(map[string]string{"GODWIT_ADMIN_TOKEN_FILE": "/token"})
+	s, err := config.LoadServe(parse(t, "--zone", "dyn.example.org"), env)
+	if err != nil || s.AdminTokenFile != "" || len(s.Warnings) != 1 || strings.Contains(s.String(), "/token") {
+		t.Errorf("without --admin: %v, %v", s, err)
+	}
+	s, err = config.LoadServe(parse(t, "--zone", "dyn.example.org", "--admin", "127.0.0.1:8054"), env)
+	if err != nil || s.AdminTokenFile != "/token" || len(s.Warnings) != 0 {
+		t.Errorf("with --admin: %v, %v", s, err)
+	}
+}
+
 // TestTableIsComplete: a flag without a row in the table would be ignored.
 func TestTableIsComplete(t *testing.T) {
 	s, err := config.LoadServe(parse(t, "--zone", "dyn.example.org"), environment(nil))
