@@ -66,10 +66,10 @@ func TestCanaries(t *testing.T) {
 		c.request("GET", "/v1/admin/hosts", "", "Bearer "+h.Secret)
 	}
 	adminURL := "http://" + v4(adminPort)
-	c.command(run(d.program, "host", "list", "--target", adminURL, "--admin-token-file", filepath.Join(dir, "admin-token")), 0)
-	c.command(run(d.program, "host", "list", "--target", adminURL, "--admin-token-file", ownFile), 1)
-	c.command(run(d.program, "set", "--url", d.url(), "--host", "own."+zone, "--secret-file", ownFile), 1)
-	c.command(run(d.program, "set", "--url", d.url(), "--host", imported.Name, "--secret-file", write("imported", imported.Secret)), 0)
+	c.command(run("host", "list", "--target", adminURL, "--admin-token-file", filepath.Join(dir, "admin-token")), 0)
+	c.command(run("host", "list", "--target", adminURL, "--admin-token-file", ownFile), 1)
+	c.command(run("set", "--url", d.url(), "--host", "own."+zone, "--secret-file", ownFile), 1)
+	c.command(run("set", "--url", d.url(), "--host", imported.Name, "--secret-file", write("imported", imported.Secret)), 0)
 	c.quiet("host", "add", "clash."+zone, "--secret-file", write("same", imported.Secret)) // another host has it
 	c.quiet("host", "show", "made."+zone)
 	c.quiet("host", "history", "made."+zone)

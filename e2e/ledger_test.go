@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -37,6 +38,11 @@ const (
 	attempted    = "attempted"
 	acknowledged = "acknowledged"
 	refused      = "refused" // and the status
+
+	// powerCut, alone, is written by the controller: what is acknowledged after it
+	// would never have left the machine.
+	powerCut = "cut"
+	loading  = "loading" // alone: the power is back, a new load begins
 )
 
 // sourceAddress is the n-th address to send from: all of 127.0.0.0/8 but the
@@ -74,6 +80,7 @@ func ledgerMain(text string) int {
 		case "run":
 			count, _ := strconv.Atoi(n)
 			l.wanted.Store(int64(count))
+			l.note(loading)
 			stop.Store(false)
 			for w := range l.config.Workers {
 				workers.Go(func() { l.work(w, &stop) })
@@ -143,6 +150,7 @@ type ledger struct {
 	lines chan string
 	file  *os.File
 	rest  string // half a line
+	cut   bool   // a powerCut was read since the load began
 	hosts map[string]*owed
 
 	acknowledged int
@@ -208,6 +216,18 @@ func (l *ledger) run(acknowledgements int) error {
 	return err
 }
 
+// noteCut writes down that the power goes now. An fsync that is under way may
+// still be reported as done by ext4, whose shutdown only plays a power cut: a real
+// one would have stopped the program too.
+func (l *ledger) noteCut() error {
+	f, err := os.OpenFile(l.file.Name(), os.O_APPEND|os.O_WRONLY, 0) // l.file reads on where it was
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(powerCut + "\n")
+	return errors.Join(err, f.Close())
+}
+
 // pause ends the load, reads the file, and tells whether the number was reached.
 func (l *ledger) pause() (reached bool, err error) {
 	if _, err := fmt.Fprintln(l.stdin, "pause"); err != nil {
@@ -232,12 +252,19 @@ func (l *ledger) read() error {
 	l.rest = lines[len(lines)-1]
 	for _, line := range lines[:len(lines)-1] {
 		f := strings.Fields(line)
+		if len(f) == 1 {
+			l.cut = f[0] == powerCut
+			continue
+		}
 		host := l.hosts[f[1]]
 		switch f[0] {
 		case attempted:
 			host.later = append(host.later, f[2])
 			host.most++
 		case acknowledged:
+			if l.cut {
+				continue
+			}
 			host.later = host.later[slices.Index(host.later, f[2])+1:]
 			host.acknowledged = f[2]
 			host.least++

@@ -14,10 +14,10 @@ import (
 
 // programs are what TestMain built.
 var programs struct {
-	dir string // holds godwit, for PATH
-	// plain is godwit as people get it: for tests that start it hundreds of times.
+	// plain is godwit as people get it: for commands, and for daemons that are
+	// started hundreds of times. It is in PATH.
 	plain string
-	// checked has the race detector if the tests have it.
+	// checked is for daemons; it has the race detector if the tests have it.
 	checked string
 }
 
@@ -55,11 +55,13 @@ func testMain(m *testing.M) int {
 		}
 		os.Setenv(binariesEnv, dir)
 	}
-	programs.dir = filepath.Join(dir, "bin")
-	programs.checked = filepath.Join(dir, "bin", "godwit")
-	programs.plain = filepath.Join(dir, "plain", "godwit")
+	programs.plain = filepath.Join(dir, "godwit")
+	programs.checked = programs.plain
+	if raceEnabled {
+		programs.checked = filepath.Join(dir, "godwit-race")
+	}
 	// The administrator's tools are not in everybody's PATH.
-	os.Setenv("PATH", programs.dir+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	os.Setenv("PATH", dir+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
 
 	code := m.Run()
 	if code == 0 {
@@ -81,14 +83,9 @@ func buildPrograms(dir string) error {
 		}
 		return nil
 	}
-	if err := build("plain/godwit", []string{"CGO_ENABLED=0"}, "-trimpath"); err != nil {
+	// As make build does it, so that both find the other's packages in the build cache.
+	if err := build("godwit", []string{"CGO_ENABLED=0"}, "-trimpath"); err != nil || !raceEnabled {
 		return err
 	}
-	if raceEnabled {
-		return build("bin/godwit", nil, "-race")
-	}
-	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o755); err != nil {
-		return err
-	}
-	return os.Link(filepath.Join(dir, "plain/godwit"), filepath.Join(dir, "bin/godwit"))
+	return build("godwit-race", nil, "-race")
 }

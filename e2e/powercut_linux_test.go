@@ -153,6 +153,9 @@ const rotated = "rotated." + zone
 
 // cut is the power cut itself and the way back up.
 func (p *powerRig) cut(mode int) error {
+	if err := p.rig.ledger.noteCut(); err != nil {
+		return err
+	}
 	err := p.disk.cut(mode)
 	p.rig.daemon.kill()
 	return err
@@ -232,18 +235,27 @@ func (p *powerRig) tokenOf(r result) error {
 	return nil
 }
 
-// rotate cuts while a secret is being rotated. If the new token was shown it
-// works; if not, the old one does, unless the rotation came through unsaid.
+// rotate cuts while a secret is being rotated. If the new token was shown before
+// the cut it works; if not, the old one does, unless the rotation came through.
 func (p *powerRig) rotate(_, mode int) error {
 	done := make(chan result, 1)
 	go func() { done <- p.rig.daemon.godwit("host", "rotate", rotated, "--json") }()
 	p.moment(60 * time.Millisecond)
+	var r result
+	said := false
+	select {
+	case r = <-done:
+		said = true
+	default:
+	}
 	if err := p.cut(mode); err != nil {
 		return err
 	}
-	unsaid := true
-	if r := <-done; r.code == 0 {
-		unsaid = false
+	if !said {
+		r = <-done
+	}
+	old := *p
+	if r.code == 0 {
 		if err := p.tokenOf(r); err != nil {
 			return err
 		}
@@ -263,10 +275,15 @@ func (p *powerRig) rotate(_, mode int) error {
 	if len(tokens.Credentials) != 1 {
 		return fmt.Errorf("%s has %d credentials, not one", rotated, len(tokens.Credentials))
 	}
-	if id := tokens.Credentials[0].ID; id != p.id {
-		if !unsaid {
-			return fmt.Errorf("%s has credential %s; %s was acknowledged", rotated, id, p.id)
-		}
+	switch id := tokens.Credentials[0].ID; {
+	case id == p.id:
+	case said && r.code == 0:
+		return fmt.Errorf("%s has credential %s; %s was acknowledged", rotated, id, p.id)
+	case id == old.id:
+		p.token, p.id = old.token, old.id
+	case r.code == 0:
+		return fmt.Errorf("%s has credential %s; it had %s, and %s came", rotated, id, old.id, p.id)
+	default: // it came through, but its token was never shown
 		return p.tokenOf(p.rig.daemon.godwit("host", "rotate", rotated, "--json"))
 	}
 	got, err := p.rig.daemon.updateFrom(sourceAddress(p.rig.random.IntN(1000)), rotated, p.token)
@@ -276,8 +293,8 @@ func (p *powerRig) rotate(_, mode int) error {
 	return err
 }
 
-// importing cuts while hosts are imported. After an acknowledgement all are
-// there; without one some may be, but each whole: its address and its secret.
+// importing cuts while hosts are imported. If it was acknowledged before the cut all
+// are there; without one some may be, but each whole: its address and its secret.
 func (p *powerRig) importing(n, mode int) error {
 	hosts := testHosts(fmt.Sprintf("import%d-", n), 400)
 	c, err := p.rig.daemon.admin()
@@ -293,10 +310,21 @@ func (p *powerRig) importing(n, mode int) error {
 		done <- err
 	}()
 	p.moment(80 * time.Millisecond)
+	acknowledged := false
+	select {
+	case err := <-done:
+		if err != nil {
+			return err
+		}
+		acknowledged = true
+	default:
+	}
 	if err := p.cut(mode); err != nil {
 		return err
 	}
-	imported := <-done
+	if !acknowledged {
+		<-done
+	}
 	c.Close()
 	if err := p.powerOn(); err != nil {
 		return err
@@ -310,7 +338,7 @@ func (p *powerRig) importing(n, mode int) error {
 	for i, h := range hosts {
 		state, there := all[h.Name]
 		switch {
-		case !there && imported == nil:
+		case !there && acknowledged:
 			return fmt.Errorf("the import was acknowledged, but %s is not there", h.Name)
 		case !there:
 			continue

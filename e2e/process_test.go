@@ -252,11 +252,11 @@ type result struct {
 	code           int
 }
 
-// run runs the program with stdin empty.
-func run(program string, args ...string) result {
+// run runs godwit with stdin empty.
+func run(args ...string) result {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, args...)
+	cmd := exec.CommandContext(ctx, programs.plain, args...)
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
@@ -269,7 +269,7 @@ func run(program string, args ...string) result {
 
 // godwit runs an admin command against the daemon.
 func (d *daemon) godwit(args ...string) result {
-	return run(d.program, append(args, "--target", d.target())...)
+	return run(append(args, "--target", d.target())...)
 }
 
 func (d *daemon) mustGodwit(t testing.TB, args ...string) string {

@@ -17,7 +17,7 @@ func TestVisible(t *testing.T) {
 	if testing.Short() {
 		rounds = 10
 	}
-	d := serve(t, launch{args: openLimits})
+	d := serve(t, launch{plain: true, args: openLimits})
 	hosts := testHosts("seen", workers*perCaller)
 	mustAddHosts(t, d, hosts)
 
