@@ -261,7 +261,7 @@ func readFile(flag *string, env Environment) (*file, error) {
 	if flag != nil {
 		name, from = *flag, fromFlag
 	} else if v, ok := env.Lookup("GODWIT_CONFIG"); ok {
-		name, from = v, fromEnvironment + "GODWIT_CONFIG"
+		name, from = v, fromEnvironment+"GODWIT_CONFIG"
 	}
 	if name == "" {
 		return nil, &Error{"config", from, "the file name is empty", "give it as in --config " + DefaultFile}
