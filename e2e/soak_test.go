@@ -29,11 +29,8 @@ func TestSoak(t *testing.T) {
 		t.Skip("a minute of load is left out with -short")
 	}
 	length := time.Minute
-	if text := os.Getenv("GODWIT_SOAK"); text != "" && long() {
-		var err error
-		if length, err = time.ParseDuration(text); err != nil {
-			t.Fatal(err)
-		}
+	if long() {
+		length = time.Hour
 	}
 	d := serve(t, launch{args: openLimits})
 	hosts := testHosts("soak", 60)
