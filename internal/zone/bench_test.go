@@ -20,14 +20,15 @@ func hostZone(tb testing.TB, n int) *zone.Zone {
 		NameServers: []zone.NameServer{{Name: dnsname.MustParse("ns.dyn.example.com"), Addresses: addrs("192.0.2.53")}},
 		Serial:      1,
 	})
-	z.Reserve(n)
+	load := z.Load()
 	addr := make([]netip.Addr, 1)
 	for i := range n {
 		addr[0] = netip.AddrFrom4([4]byte{198, byte(i >> 16), byte(i >> 8), byte(i)})
-		if err := z.Set(hostName(i), 60, addr, nil, nil, uint64(i)); err != nil {
+		if err := load.Add(hostName(i), 60, addr, nil, nil, uint64(i)); err != nil {
 			tb.Fatal(err)
 		}
 	}
+	load.Done()
 	return z
 }
 

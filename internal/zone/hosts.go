@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// bucketFill is how many names a bucket holds on average after reserve, at
+	// bucketFill is how many names a bucket holds on average after loading, at
 	// most; bucketMax is when it is split. Larger buckets take less memory and
 	// make an update dearer, because it copies one bucket.
 	bucketFill = 32
@@ -35,8 +35,8 @@ type hosts struct {
 }
 
 type directory struct {
-	depth uint8                    // the directory has 1<<depth slots
-	slots []atomic.Pointer[bucket] // by the low bits of the hash; nil is an empty bucket of this depth
+	depth uint8          // the directory has 1<<depth slots
+	slots []atomicBucket // by the low bits of the hash; nil is an empty bucket of this depth
 }
 
 // bucket is: depth (1 octet: how many low bits of the hash its names share),
@@ -45,11 +45,13 @@ type directory struct {
 // the name; the rest is up to the caller.
 type bucket []byte
 
+type atomicBucket = atomic.Pointer[bucket]
+
 const bucketHeader = 3
 
 func newHosts() *hosts {
 	h := &hosts{seed: maphash.MakeSeed()}
-	h.dir.Store(&directory{slots: make([]atomic.Pointer[bucket], 1)})
+	h.dir.Store(&directory{slots: make([]atomicBucket, 1)})
 	return h
 }
 
@@ -136,7 +138,7 @@ func (h *hosts) store(slot uint64, b bucket) {
 // double makes a directory of twice the size; each pair of slots shares a bucket.
 func (h *hosts) double(d *directory) *directory {
 	n := len(d.slots)
-	next := &directory{depth: d.depth + 1, slots: make([]atomic.Pointer[bucket], 2*n)}
+	next := &directory{depth: d.depth + 1, slots: make([]atomicBucket, 2*n)}
 	for i := range d.slots {
 		p := d.slots[i].Load()
 		next.slots[i].Store(p)
@@ -236,13 +238,4 @@ func (b bucket) replace(tag byte, name, value []byte) bucket {
 		out = append(out, value...)
 	}
 	return append(out, after...)
-}
-
-// reserve makes the directory large enough for n names, so that loading them
-// splits no bucket.
-func (h *hosts) reserve(n int) {
-	d := h.dir.Load()
-	for d.depth < maxDepth && len(d.slots)*bucketFill < n {
-		d = h.double(d)
-	}
 }

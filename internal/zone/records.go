@@ -322,13 +322,7 @@ func (z *Zone) CheckHost(owner dnsname.Name) error {
 	return nil
 }
 
-// addressBytes is the wire form of an address of the family, false if it is none.
-func addressBytes(a netip.Addr, v6 bool) ([]byte, bool) {
-	if !a.IsValid() || a.Zone() != "" {
-		return nil, false
-	}
-	if a = a.Unmap(); a.Is6() != v6 {
-		return nil, false
-	}
-	return a.AsSlice(), true
+// isAddress tells whether a is an address of the family.
+func isAddress(a netip.Addr, v6 bool) bool {
+	return a.IsValid() && a.Zone() == "" && a.Unmap().Is6() == v6
 }

@@ -126,22 +126,9 @@ func (h *host) store(buf []byte) []byte {
 // An error says that the host cannot be shown ([Zone.CheckHost], or values out
 // of bounds); nothing has changed then.
 func (z *Zone) Set(owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt []string, generation uint64) error {
-	if err := z.CheckHost(owner); err != nil {
-		return err
-	}
-	if ttl > maxTTL {
-		return fmt.Errorf("%s: a TTL of %d seconds is too long; give at most %d", owner, ttl, maxTTL)
-	}
-	next := host{generation: generation, ttl: ttl}
-	var err error
-	if next.a, err = addresses(owner, a, false); err != nil {
-		return err
-	}
-	if next.aaaa, err = addresses(owner, aaaa, true); err != nil {
-		return err
-	}
-	rel := z.relative([]byte(owner.Wire()))
-	if next.txt, err = texts(owner, txt, z.static[string(rel)].set(dns.TypeTXT)); err != nil {
+	var four, sixteen [128]byte // room for as many as the doors allow
+	next, rel, err := z.state(owner, ttl, a, aaaa, txt, generation, four[:0], sixteen[:0])
+	if err != nil {
 		return err
 	}
 	old := readHost(z.hosts.find(rel))
@@ -167,6 +154,27 @@ func (z *Zone) Set(owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt []s
 		z.hosts.put(rel, next.store(buf[:]))
 	}
 	return nil
+}
+
+// state is what Set is to store, and under which relative name. The addresses
+// are appended to four and sixteen.
+func (z *Zone) state(owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt []string, generation uint64, four, sixteen []byte) (next host, rel []byte, err error) {
+	if err := z.CheckHost(owner); err != nil {
+		return host{}, nil, err
+	}
+	if ttl > maxTTL {
+		return host{}, nil, fmt.Errorf("%s: a TTL of %d seconds is too long; give at most %d", owner, ttl, maxTTL)
+	}
+	next = host{generation: generation, ttl: ttl}
+	if next.a, err = addresses(four, owner, a, false); err != nil {
+		return host{}, nil, err
+	}
+	if next.aaaa, err = addresses(sixteen, owner, aaaa, true); err != nil {
+		return host{}, nil, err
+	}
+	rel = z.relative([]byte(owner.Wire()))
+	next.txt, err = texts(owner, txt, z.static[string(rel)].set(dns.TypeTXT))
+	return next, rel, err
 }
 
 // countAbove adds delta to the count of hosts below of each name between rel
@@ -200,19 +208,14 @@ func (z *Zone) Forget(owner dnsname.Name) {
 	z.hosts.put(rel, h.store(nil))
 }
 
-// Reserve makes room for so many hosts in all, before they are set one by one
-// at start: it saves the work of growing, a second or so per million.
-func (z *Zone) Reserve(hosts int) { z.hosts.reserve(hosts) }
-
-func addresses(owner dnsname.Name, addrs []netip.Addr, v6 bool) ([]byte, error) {
+// addresses appends the octets of addrs, each address once.
+func addresses(out []byte, owner dnsname.Name, addrs []netip.Addr, v6 bool) ([]byte, error) {
 	if len(addrs) > maxValues {
 		return nil, fmt.Errorf("%s: %d addresses of one family; give at most %d", owner, len(addrs), maxValues)
 	}
-	var out []byte
 next:
 	for i, addr := range addrs {
-		octets, ok := addressBytes(addr, v6)
-		if !ok {
+		if !isAddress(addr, v6) {
 			return nil, fmt.Errorf("%s: %s is not an address for this record type", owner, addr)
 		}
 		for _, before := range addrs[:i] {
@@ -220,7 +223,13 @@ next:
 				continue next
 			}
 		}
-		out = append(out, octets...)
+		if v6 {
+			octets := addr.As16()
+			out = append(out, octets[:]...)
+		} else {
+			octets := addr.Unmap().As4()
+			out = append(out, octets[:]...)
+		}
 	}
 	return out, nil
 }

@@ -87,7 +87,7 @@ func longTexts() (out []string) {
 	return out
 }
 
-// TestIndex holds the hash table to a map through growth, splits and removals,
+// TestIndex holds the hash table to a map through loading, growth, splits and removals,
 // with names at all depths.
 func TestIndex(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -95,12 +95,18 @@ func TestIndex(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rapid.Bool().Draw(t, "reserved") {
-			z.Reserve(rapid.IntRange(0, 5000).Draw(t, "reserve"))
-		}
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		want := map[string]byte{}
 		n := rapid.IntRange(1, 400).Draw(t, "names")
+		load := z.Load()
+		for i := range rapid.IntRange(0, n).Draw(t, "loaded") {
+			owner, value := fmt.Sprintf("h%d.d%d.example.org", i, i%3), byte(random.IntN(256))
+			if err := load.Add(dnsname.MustParse(owner), 60, []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, value})}, nil, nil, 0); err != nil {
+				t.Fatal(err)
+			}
+			want[owner] = value
+		}
+		load.Done()
 		for i := range 3 * n {
 			owner := fmt.Sprintf("h%d.d%d.example.org", random.IntN(n), random.IntN(3))
 			value := byte(random.IntN(256))

@@ -25,9 +25,10 @@ import (
 // Feed is the ordered stream of a store's commits.
 type Feed interface {
 	// Follow calls load for every host, one at a time; the Host is good during
-	// the call only. From the same instant on it calls apply for each commit, in
-	// order, before the commit is acknowledged. It returns after the last load.
-	Follow(load func(*ddns.Host) error, apply func(ddns.Commit)) error
+	// the call only. Then it calls loaded, and from the same instant on apply for
+	// each commit, in order, before the commit is acknowledged. It returns after
+	// loaded.
+	Follow(load func(*ddns.Host) error, loaded func(), apply func(ddns.Commit)) error
 	// Zone returns a zone's SOA serial. It moves the serial forward, durably, if
 	// the fingerprint of the zone's static content is not the one it was last
 	// called with.
@@ -140,6 +141,13 @@ func (a *Authority) Follow(ctx context.Context, feed Feed) (Loaded, error) {
 		}
 		z.SetSerial(uint32(serial))
 	}
+	loaders := make(map[*zone.Zone]*zone.Loader)
+	for _, z := range a.list {
+		loaders[z] = z.Load()
+	}
+	add := func(z *zone.Zone, owner dnsname.Name, ttl uint32, addrs, addrs6 []netip.Addr, texts []string, generation uint64) error {
+		return loaders[z].Add(owner, ttl, addrs, addrs6, texts, generation)
+	}
 	var clashes []error
 	var room []ddns.RRset
 	load := func(h *ddns.Host) error {
@@ -153,10 +161,10 @@ func (a *Authority) Follow(ctx context.Context, feed Feed) (Loaded, error) {
 			out.Moved = append(out.Moved, h.Name)
 		}
 		room = h.AppendRRsets(room[:0])
-		if len(room) == 0 && len(h.Followers) == 0 {
+		if len(room) == 0 {
 			return z.CheckHost(h.Name)
 		}
-		return a.show(room, h.Generation)
+		return a.show(room, h.Generation, add)
 	}
 	err := feed.Follow(func(h *ddns.Host) error {
 		err := load(h)
@@ -166,6 +174,10 @@ func (a *Authority) Follow(ctx context.Context, feed Feed) (Loaded, error) {
 			return nil
 		}
 		return err
+	}, func() {
+		for _, l := range loaders {
+			l.Done()
+		}
 	}, a.apply)
 	if err == nil {
 		err = errors.Join(clashes...)
@@ -178,7 +190,7 @@ func (a *Authority) apply(c ddns.Commit) {
 	var room [8]ddns.RRset
 	for _, change := range c.Changes {
 		after := change.After.AppendRRsets(room[:0])
-		if err := a.show(after, change.After.Generation); err != nil {
+		if err := a.show(after, change.After.Generation, (*zone.Zone).Set); err != nil {
 			// Admission checks what show checks, so this is a fault of ours; the
 			// rest of the commit must be shown all the same.
 			a.log.Error("a host cannot be shown", "host", change.After.Name.String(), "err", err)
@@ -196,8 +208,11 @@ func (a *Authority) apply(c ddns.Commit) {
 	}
 }
 
+// setter is (*zone.Zone).Set, or what stands in for it at the start.
+type setter func(z *zone.Zone, owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt []string, generation uint64) error
+
 // show sets each owner name's records. RRsets of one owner stand together.
-func (a *Authority) show(sets []ddns.RRset, generation uint64) error {
+func (a *Authority) show(sets []ddns.RRset, generation uint64, set setter) error {
 	for len(sets) > 0 {
 		owner := sets[0].Owner
 		var addrs, addrs6 []netip.Addr
@@ -218,7 +233,7 @@ func (a *Authority) show(sets []ddns.RRset, generation uint64) error {
 		if z == nil {
 			continue // of a zone that is not configured
 		}
-		if err := z.Set(owner, ttl, addrs, addrs6, texts, generation); err != nil {
+		if err := set(z, owner, ttl, addrs, addrs6, texts, generation); err != nil {
 			return err
 		}
 	}

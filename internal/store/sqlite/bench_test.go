@@ -40,6 +40,28 @@ func fill(tb testing.TB, s *sqlite.Store, n int) {
 	}
 }
 
+// age changes each host five times, so that rows and pages have the sizes that
+// they have after some days.
+func age(tb testing.TB, s *sqlite.Store, n int) {
+	tb.Helper()
+	const batch = 1000
+	for range 5 {
+		for at := 0; at < n; at += batch {
+			var writes []ddns.Write
+			for i := at; i < min(at+batch, n); i++ {
+				h, _, err := s.Host(context.Background(), benchName(i))
+				if err != nil {
+					tb.Fatal(err)
+				}
+				writes = append(writes, moved(h, fmt.Sprintf("10.1.%d.%d", i>>8&255, i&255)))
+			}
+			if err := s.Save(context.Background(), writes...); err != nil {
+				tb.Fatal(err)
+			}
+		}
+	}
+}
+
 func address(r *rand.Rand) string {
 	n := r.Uint32()
 	return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}).String()
@@ -73,6 +95,7 @@ func BenchmarkSaveChanged(b *testing.B) {
 			}
 			defer s.Close()
 			fill(b, s, benchHosts)
+			age(b, s, benchHosts)
 			names := make([]dnsname.Name, benchHosts)
 			for i := range names {
 				names[i] = benchName(i)
@@ -151,7 +174,7 @@ func BenchmarkFollow(b *testing.B) {
 		}
 		b.StartTimer()
 		n := 0
-		if err := s.Follow(func(h *ddns.Host) error { n += len(h.A); return nil }, func(ddns.Commit) {}); err != nil || n != hosts {
+		if err := s.Follow(func(h *ddns.Host) error { n += len(h.A); return nil }, func() {}, func(ddns.Commit) {}); err != nil || n != hosts {
 			b.Fatal(n, err)
 		}
 		b.StopTimer()

@@ -11,25 +11,29 @@ import (
 	"godwit/internal/ddns"
 )
 
-// Follow calls load for every host, and from the same instant on apply for each
-// commit that changes hosts, in order, before the commit is acknowledged. It
-// returns when all hosts are loaded. Writes wait meanwhile.
+// Follow calls load for every host, then loaded, and from the same instant on
+// apply for each commit that changes hosts, in order, before the commit is
+// acknowledged. It returns after loaded. Writes wait meanwhile.
 //
 // load is called by one goroutine at a time, in no order. The host that it gets
 // has what DNS shows and no more (name, zone, TTL, switches, addresses, prefix,
-// followers, TXT) and is valid during the call only. An error of load ends
-// Follow. Hosts with damaged rows are reported in the log and left out.
+// followers, TXT, generation) and is valid during the call only. An error of
+// load ends Follow. Hosts with damaged rows are reported in the log and left
+// out. loaded may be nil.
 //
 // apply is called by the store's writer: it must not call the store's writing
 // methods, and while it runs nobody's change is acknowledged. There is one
 // follower at most.
-func (s *Store) Follow(load func(*ddns.Host) error, apply func(ddns.Commit)) error {
+func (s *Store) Follow(load func(*ddns.Host) error, loaded func(), apply func(ddns.Commit)) error {
 	return s.submit(context.Background(), nil, func(w *writer) error {
 		if w.follow != nil {
 			return errors.New("the store has a follower already")
 		}
 		if err := s.loadAll(load); err != nil {
 			return err
+		}
+		if loaded != nil {
+			loaded()
 		}
 		w.follow = apply
 		return nil
