@@ -253,7 +253,8 @@ func (b *batch) saveHost(w *ddns.Write, e *entry) error {
 		h.Generation += uint64(went)
 		h.Published += uint64(went)
 		w.Event.Generation += uint64(went)
-		if next.id, err = insertHost(c, h, string(appendEvent(nil, &w.Event, 0))); err != nil {
+		next.recent = string(appendEvent(nil, &w.Event, 0))
+		if next.id, err = insertHost(c, h, next.recent); err != nil {
 			return err
 		}
 		// A credential may have been granted on the host before there was one.
@@ -271,9 +272,14 @@ func (b *batch) saveHost(w *ddns.Write, e *entry) error {
 			b.changes = append(b.changes, change)
 			return b.drop(h.Name, e, h)
 		}
-		if err := changeHost(c, e.id, e.host, h, &w.Event); err != nil {
+		recent, err := putChange(c, e.id, e.recent, &w.Event)
+		if err != nil {
 			return err
 		}
+		if err := updateHost(c, e.id, e.host, h, recent); err != nil {
+			return err
+		}
+		next.recent = trimRecent(recent)
 	}
 	if namesChange(w, e) {
 		if err := b.takeNames(h, e, next.id); err != nil {
@@ -450,7 +456,7 @@ func (b *batch) rewrite(name dnsname.Name, e *entry, edit func(*ddns.Host)) erro
 	next := *e
 	next.host = e.host.Clone()
 	edit(next.host)
-	if err := updateHost(b.w.conn, e.id, e.host, next.host, recentStays, ""); err != nil {
+	if err := updateHost(b.w.conn, e.id, e.host, next.host, ""); err != nil {
 		return err
 	}
 	b.put(name, e, &next)

@@ -15,6 +15,8 @@ type entry struct {
 	id    int64 // of its row
 	host  *ddns.Host
 	creds []*ddns.Credential // all that are granted on the host, if complete
+	// recent are the newest changes as they stand in the row, trimmed.
+	recent string
 	// complete tells whether creds have been read.
 	complete bool
 	gone     bool // the row has been removed
@@ -178,7 +180,7 @@ func (s *cacheShard) drop(name dnsname.Name) {
 // share of the map.
 func (e *entry) size() int {
 	h := e.host
-	n := 760 + 2*len(h.Name.Wire()) + 24*(len(h.A)+len(h.AAAA)) + 64*len(h.Followers) + 32*len(h.Credentials)
+	n := 780 + len(e.recent) + 2*len(h.Name.Wire()) + 24*(len(h.A)+len(h.AAAA)) + 64*len(h.Followers) + 32*len(h.Credentials)
 	for _, f := range h.Followers {
 		n += len(f.Name.Wire())
 	}

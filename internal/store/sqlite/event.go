@@ -92,7 +92,7 @@ func appendList(dst []byte, list []netip.Addr) []byte {
 
 // decodeEvents reads what appendEvent wrote, any number of times in a row.
 func decodeEvents(text string) ([]storedEvent, error) {
-	if text == "" {
+	if text = trimRecent(text); text == "" {
 		return nil, nil
 	}
 	if text[0] != ',' {
@@ -149,13 +149,30 @@ func parseList(text string) (out []netip.Addr, err error) {
 	return out, nil
 }
 
-// spills tells whether the event of this generation completes a row of history.
-func spills(generation uint64) bool { return generation%chunkEvents == 0 }
+// recentRoom is how long the column recent is at least, filled up with spaces.
+// Rows that keep their length leave their page as it is; rows that grow and
+// shrink have SQLite share out pages with every commit, which costs a third more.
+const recentRoom = 320
 
-// spill moves the host's newest changes, and this one, into history.
-func spill(c *conn, host int64, generation uint64, event string) error {
-	return c.run("insert or replace into history (id, events) select id * ? + ?, recent || ? from hosts where id = ?",
-		int64(slotsPerHost), int64(generation/chunkEvents%chunkSlots), event, host)
+func trimRecent(text string) string { return strings.TrimRight(text, " ") }
+
+func padRecent(text []byte) string {
+	for len(text) < recentRoom {
+		text = append(text, ' ')
+	}
+	return string(text)
+}
+
+// putChange adds an event to a host's newest changes, and moves them into
+// history if that makes four. It returns the row's new column.
+func putChange(c *conn, host int64, recent string, e *ddns.Event) (string, error) {
+	text := appendEvent(append(make([]byte, 0, recentRoom+160), recent...), e, 0)
+	if e.Generation%chunkEvents != 0 {
+		return padRecent(text), nil
+	}
+	slot := int64(e.Generation / chunkEvents % chunkSlots)
+	err := c.run("insert or replace into history (id, events) values (?, ?)", host*slotsPerHost+slot, string(text))
+	return padRecent(text[:0]), err
 }
 
 // putRefusal records a refusal over the oldest of the host's refusals.

@@ -19,8 +19,8 @@ import (
 // The columns of hosts, in the order in which rows are read. The first ones are
 // all that DNS needs.
 const (
-	dnsColumns  = "id, name, zone, ttl, flags, addresses, detail, dns_sum"
-	hostColumns = dnsColumns + ", generation, published, changed, changed_by, seen, busy, due, refusals, created, policy, lease, credentials, shown, sum"
+	dnsColumns  = "id, name, zone, ttl, flags, addresses, detail, generation, dns_sum"
+	hostColumns = dnsColumns + ", published, changed, changed_by, seen, busy, due, refusals, created, policy, lease, credentials, shown, sum"
 )
 
 // DamagedError says that a stored row is not what was written: a bit flipped,
@@ -232,6 +232,7 @@ func sumDNS(s *summer, h *ddns.Host) int64 {
 	s.text(h.Name.Wire())
 	s.text(h.Zone.Wire())
 	s.num(uint64(h.TTL))
+	s.num(h.Generation)
 	s.bool(h.Suspended)
 	s.bool(h.Wildcard)
 	s.bool(h.Removed)
@@ -262,7 +263,6 @@ func sumDNS(s *summer, h *ddns.Host) int64 {
 func sumRest(s *summer, h *ddns.Host, dns int64) int64 {
 	s.b = s.b[:0]
 	s.num(uint64(dns))
-	s.num(h.Generation)
 	s.num(h.Published)
 	s.time(h.ChangedAt)
 	s.text(h.ChangedBy)
@@ -373,6 +373,7 @@ func decodeDNS(h *ddns.Host, row []driver.Value, zones *zoneMemo, s *summer) (id
 	h.A, h.AAAA, err = addrs(h.A[:0], h.AAAA[:0], r.text())
 	r.fail(err)
 	r.fail(setDetail(h, r.text()))
+	h.Generation = uint64(r.num())
 	sum := r.num()
 	if r.err == nil && sum != sumDNS(s, h) {
 		r.err = errors.New("its checksum does not match")
@@ -417,8 +418,7 @@ func decodeHost(row []driver.Value) (id int64, h *ddns.Host, err error) {
 	if err != nil {
 		return id, nil, &DamagedError{rowName(row), err.Error()}
 	}
-	dns := row[7].(int64)
-	h.Generation = uint64(r.num())
+	dns := row[8].(int64)
 	h.Published = uint64(r.num())
 	h.ChangedAt = r.time()
 	h.ChangedBy = r.text()
@@ -461,8 +461,8 @@ func due(h *ddns.Host) driver.Value {
 	return nil
 }
 
-// insertHost adds a host's row, with its first event, and returns its id.
-func insertHost(c *conn, h *ddns.Host, event string) (int64, error) {
+// insertHost adds a host's row and returns its id. recent is its first event.
+func insertHost(c *conn, h *ddns.Host, recent string) (int64, error) {
 	det, err1 := encodeDetail(h)
 	shown, err2 := encodeShown(h.Shown)
 	if err := errors.Join(err1, err2); err != nil {
@@ -470,76 +470,53 @@ func insertHost(c *conn, h *ddns.Host, event string) (int64, error) {
 	}
 	dns, rest := sums(h)
 	err := c.run("insert into hosts ("+hostColumns+", recent) values (null, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		h.Name.String(), h.Zone.String(), int64(h.TTL), flags(h), string(appendAddrs(nil, h.A, h.AAAA)), det, dns,
-		int64(h.Generation), int64(h.Published), micros(h.ChangedAt), h.ChangedBy, micros(h.Seen), micros(h.Busy), due(h),
-		int64(h.Refusals), micros(h.Created), h.Addresses.String(), h.Lease.Microseconds(), strings.Join(h.Credentials, " "), shown, rest, event)
+		h.Name.String(), h.Zone.String(), int64(h.TTL), flags(h), string(appendAddrs(nil, h.A, h.AAAA)), det,
+		int64(h.Generation), dns, int64(h.Published), micros(h.ChangedAt), h.ChangedBy, micros(h.Seen), micros(h.Busy), due(h),
+		int64(h.Refusals), micros(h.Created), h.Addresses.String(), h.Lease.Microseconds(), strings.Join(h.Credentials, " "), shown, rest, recent)
 	if err != nil {
 		return 0, err
 	}
 	return c.lastID()
 }
 
-// changeHost rewrites a host's row for a change, and records its event.
-func changeHost(c *conn, id int64, before, h *ddns.Host, e *ddns.Event) error {
-	event := string(appendEvent(make([]byte, 0, 160), e, 0))
-	if !spills(h.Generation) {
-		return updateHost(c, id, before, h, recentGrows, event)
-	}
-	if err := spill(c, id, h.Generation, event); err != nil {
-		return err
-	}
-	return updateHost(c, id, before, h, recentIs, "")
-}
-
-// What an update does with the column recent.
 const (
-	recentStays = iota
-	recentGrows
-	recentIs
-)
-
-const (
-	setState = "update hosts set addresses = ?, dns_sum = ?, generation = ?, published = ?, changed = ?, changed_by = ?, seen = ?, busy = ?, due = ?, refusals = ?, sum = ?"
-	setRest  = ", zone = ?, ttl = ?, flags = ?, detail = ?, created = ?, policy = ?, lease = ?, credentials = ?, shown = ?"
-	whereID  = " where id = ?"
-)
-
-// shortUpdates and longUpdates are the statements of updateHost.
-var (
-	shortUpdates = [...]string{
-		recentStays: setState + whereID,
-		recentGrows: setState + ", recent = recent || ?" + whereID,
-		recentIs:    setState + ", recent = ?" + whereID,
-	}
-	longUpdates = [...]string{
-		recentStays: setState + setRest + whereID,
-		recentGrows: setState + setRest + ", recent = recent || ?" + whereID,
-		recentIs:    setState + setRest + ", recent = ?" + whereID,
-	}
+	setState  = "update hosts set addresses = ?, dns_sum = ?, generation = ?, published = ?, changed = ?, changed_by = ?, seen = ?, busy = ?, due = ?, refusals = ?, sum = ?"
+	setRest   = ", zone = ?, ttl = ?, flags = ?, detail = ?, created = ?, policy = ?, lease = ?, credentials = ?, shown = ?"
+	setRecent = ", recent = ?"
+	whereID   = " where id = ?"
 )
 
 // updateHost rewrites a host's row. Most updates change addresses and counters
-// only; for them a statement with half the arguments does.
-func updateHost(c *conn, id int64, before, h *ddns.Host, how int, recent string) error {
+// only; for them a statement with half the arguments does. recent "" leaves
+// that column.
+func updateHost(c *conn, id int64, before, h *ddns.Host, recent string) error {
 	dns, rest := sums(h)
 	var room [24]driver.Value
 	args := append(room[:0], string(appendAddrs(make([]byte, 0, 64), h.A, h.AAAA)), dns, int64(h.Generation), int64(h.Published), micros(h.ChangedAt),
 		h.ChangedBy, micros(h.Seen), micros(h.Busy), due(h), int64(h.Refusals), rest)
-	statement := shortUpdates[how]
-	if !sameButState(before, h) {
+	short := sameButState(before, h)
+	if !short {
 		det, err1 := encodeDetail(h)
 		shown, err2 := encodeShown(h.Shown)
 		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
-		statement = longUpdates[how]
 		args = append(args, h.Zone.String(), int64(h.TTL), flags(h), det, micros(h.Created), h.Addresses.String(), h.Lease.Microseconds(),
 			strings.Join(h.Credentials, " "), shown)
 	}
-	if how != recentStays {
+	if recent != "" {
 		args = append(args, recent)
 	}
-	return c.run(statement, append(args, id)...)
+	args = append(args, id)
+	switch {
+	case short && recent != "":
+		return c.run(setState+setRecent+whereID, args...)
+	case short:
+		return c.run(setState+whereID, args...)
+	case recent != "":
+		return c.run(setState+setRest+setRecent+whereID, args...)
+	}
+	return c.run(setState+setRest+whereID, args...)
 }
 
 // sameButState tells whether b differs from a at most in what the short

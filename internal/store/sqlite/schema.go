@@ -37,8 +37,8 @@ create table hosts (
 	flags       text    not null,           -- words: suspended wildcard removed free seed-off
 	addresses   text    not null,           -- IPv4 first
 	detail      text,                       -- JSON: prefix, followers, txt; null when there are none
-	dns_sum     integer not null,           -- CRC-32C of what DNS shows, see sumDNS
 	generation  integer not null,
+	dns_sum     integer not null,           -- CRC-32C of what DNS shows, see sumDNS
 	published   integer not null,
 	changed     integer not null,
 	changed_by  text    not null,

@@ -383,7 +383,7 @@ func (s *Store) Host(ctx context.Context, name dnsname.Name) (*ddns.Host, []*ddn
 	return e.host, e.creds, nil
 }
 
-const selectByName = "select " + hostColumns + " from hosts where id = (select host from names where name = ? and kind = 'host')"
+const selectByName = "select " + hostColumns + ", recent from hosts where id = (select host from names where name = ? and kind = 'host')"
 
 // readEntry reads a host, and its credentials if asked to; nil if there is none.
 func (s *Store) readEntry(c *conn, name dnsname.Name, credentials bool) (*entry, error) {
@@ -397,7 +397,8 @@ func (s *Store) readEntry(c *conn, name dnsname.Name, credentials bool) (*entry,
 		if h.Name != name {
 			return &DamagedError{"host " + text, "its name leads to the row of " + h.Name.String()}
 		}
-		e = &entry{id: id, host: h}
+		recent, _ := row[len(row)-1].(string)
+		e = &entry{id: id, host: h, recent: trimRecent(recent)}
 		return nil
 	}, text)
 	if err != nil || e == nil || !credentials {
