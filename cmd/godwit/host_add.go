@@ -75,7 +75,7 @@ func (a *app) printSetup(c api.Created, secretFile string, seed bool, target str
 		if strings.HasPrefix(file, "*") {
 			file = "wildcard" + strings.TrimPrefix(file, "*")
 		}
-		a.print("\nOn the machine whose address it shall have, keep the token in a file:\n\n  (umask 077; echo %s >%s)", c.Token, file)
+		a.print("\nOn the machine whose address it shall have, keep the token in a file.\nPaste it, then press Enter and Ctrl-D:\n\n  (umask 077; cat >%s)", file)
 	} else if file == "-" || file == "" {
 		file = "SECRET-FILE"
 	}

@@ -43,6 +43,10 @@ func (c hostSetCommand) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(h)
 	}
-	a.print("%s has these settings (generation %d).", h.Host, h.Generation)
+	if h.Outcome == api.Unchanged {
+		a.print("%s had these settings already; nothing changed.", h.Host)
+		return nil
+	}
+	a.print("%s has these settings now (generation %d).", h.Host, h.Generation)
 	return nil
 }

@@ -146,10 +146,14 @@ func TestPrintedCommands(t *testing.T) {
 	if len(script) != 4 {
 		t.Fatalf("found %d commands to paste in\n%s", len(script), out)
 	}
+	token := regexp.MustCompile(`[a-z2-7]{8}-[a-z2-7]{26}`).FindString(out)
+	if strings.Count(out, token) != 1 {
+		t.Errorf("the token is shown more than once:\n%s", out)
+	}
 	dir := t.TempDir()
 	paste := func(lines []string) string {
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", strings.Join(lines, ""))
-		cmd.Dir = dir
+		cmd.Dir, cmd.Stdin = dir, strings.NewReader(token+"\n")
 		text, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)

@@ -245,26 +245,26 @@ func (s *Service) History(ctx context.Context, name dnsname.Name) ([]Event, erro
 }
 
 // change makes one operator's change of a host, deciding again if the host
-// changes meanwhile. The host that it returns is nil if there is an error. edit gets a state that it may change, and the write that
+// changes meanwhile. edit gets a state that it may change, and the write that
 // will carry it; it says in words what it did, or nothing if there is nothing to do.
-func (s *Service) change(ctx context.Context, name dnsname.Name, edit func(h *Host, credentials []*Credential, w *Write) (what string, err error)) (*Host, error) {
+func (s *Service) change(ctx context.Context, name dnsname.Name, edit func(h *Host, credentials []*Credential, w *Write) (what string, err error)) (Outcome, error) {
 	for range maxTries {
 		before, credentials, err := s.Show(ctx, name)
 		if err != nil {
-			return nil, err
+			return Outcome{}, err
 		}
 		now := s.Now()
 		h := before.Clone()
 		w := Write{Before: before, Host: h}
 		what, err := edit(h, credentials, &w)
 		if err != nil {
-			return nil, err
+			return Outcome{}, err
 		}
 		if what == "" {
-			return before, nil
+			return Outcome{Host: before}, nil
 		}
 		if err := h.Validate(); err != nil {
-			return nil, err
+			return Outcome{}, err
 		}
 		h.Generation++
 		h.ChangedAt, h.ChangedBy = now, byAdmin
@@ -275,16 +275,15 @@ func (s *Service) change(ctx context.Context, name dnsname.Name, edit func(h *Ho
 			continue
 		}
 		if err != nil {
-			return nil, s.adminError("change "+name.String(), err)
+			return Outcome{}, s.adminError("change "+name.String(), err)
 		}
-		_ = s.show(ctx, h) // logged, and for Repair
-		return h, nil
+		return Outcome{Changed: true, Host: h, Unconfirmed: s.show(ctx, h)}, nil
 	}
-	return nil, unavailable("change "+name.String(), ErrConflict)
+	return Outcome{}, unavailable("change "+name.String(), ErrConflict)
 }
 
 // Set changes a host's settings.
-func (s *Service) Set(ctx context.Context, name dnsname.Name, settings Settings) (*Host, error) {
+func (s *Service) Set(ctx context.Context, name dnsname.Name, settings Settings) (Outcome, error) {
 	return s.change(ctx, name, func(h *Host, credentials []*Credential, w *Write) (string, error) {
 		was := w.Before.SeedOff
 		what := settings.apply(h)
@@ -321,7 +320,7 @@ func (s *Service) Set(ctx context.Context, name dnsname.Name, settings Settings)
 // and seed are as in Add; seedOff nil leaves the switch.
 func (s *Service) Rotate(ctx context.Context, name dnsname.Name, own Secret, seedOff *bool) (Created, error) {
 	var out Created
-	h, err := s.change(ctx, name, func(h *Host, credentials []*Credential, w *Write) (string, error) {
+	done, err := s.change(ctx, name, func(h *Host, credentials []*Credential, w *Write) (string, error) {
 		if seedOff != nil {
 			h.SeedOff = *seedOff
 		}
@@ -339,7 +338,7 @@ func (s *Service) Rotate(ctx context.Context, name dnsname.Name, own Secret, see
 		out = Created{Credential: c, Token: token}
 		return "secret rotated", nil
 	})
-	out.Host = h
+	out.Host = done.Host
 	return out, err
 }
 
@@ -401,7 +400,7 @@ func (t TokenSpec) validate(now time.Time) error {
 // AddToken gives a host a further token. It is shown once and kept only as a hash.
 func (s *Service) AddToken(ctx context.Context, name dnsname.Name, spec TokenSpec) (Created, error) {
 	var out Created
-	h, err := s.change(ctx, name, func(h *Host, _ []*Credential, w *Write) (string, error) {
+	done, err := s.change(ctx, name, func(h *Host, _ []*Credential, w *Write) (string, error) {
 		now := s.Now()
 		if err := spec.validate(now); err != nil {
 			return "", err
@@ -414,7 +413,7 @@ func (s *Service) AddToken(ctx context.Context, name dnsname.Name, spec TokenSpe
 		out = Created{Credential: c, Token: token}
 		return "token " + c.ID + " added", nil
 	})
-	out.Host = h
+	out.Host = done.Host
 	return out, err
 }
 
@@ -426,7 +425,7 @@ func noSuchToken(id string, name dnsname.Name) *Refusal {
 // one goes on working for overlap, which may be 0, or until it expires.
 func (s *Service) RotateToken(ctx context.Context, name dnsname.Name, id string, overlap time.Duration) (Created, error) {
 	var out Created
-	h, err := s.change(ctx, name, func(h *Host, credentials []*Credential, w *Write) (string, error) {
+	done, err := s.change(ctx, name, func(h *Host, credentials []*Credential, w *Write) (string, error) {
 		i := slices.IndexFunc(credentials, func(c *Credential) bool { return c.ID == id && c.shared() })
 		if i < 0 {
 			return "", noSuchToken(id, name)
@@ -458,7 +457,7 @@ func (s *Service) RotateToken(ctx context.Context, name dnsname.Name, id string,
 		out = Created{Credential: c, Token: token}
 		return "token " + id + " rotated to " + c.ID, nil
 	})
-	out.Host = h
+	out.Host = done.Host
 	return out, err
 }
 

@@ -122,7 +122,7 @@ func TestSet(t *testing.T) {
 	w.must(t, by(made, home))
 	set := func(s ddns.Settings) (*ddns.Host, ddns.Event) {
 		t.Helper()
-		h, err := w.Set(t.Context(), made.Host.Name, s)
+		done, err := w.Set(t.Context(), made.Host.Name, s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +130,7 @@ func TestSet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return h, events[0]
+		return done.Host, events[0]
 	}
 	rule, err := ddns.ParseAddressRule("192.0.2.0/24")
 	if err != nil {
@@ -173,7 +173,7 @@ func TestSet(t *testing.T) {
 	} {
 		before := w.host(t, "nas.dyn.example.org").Generation
 		got, err := w.Set(t.Context(), made.Host.Name, s)
-		if c := code(err); c != ddns.Malformed && c != ddns.Exists || got != nil {
+		if c := code(err); c != ddns.Malformed && c != ddns.Exists || got.Host != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if w.host(t, "nas.dyn.example.org").Generation != before {

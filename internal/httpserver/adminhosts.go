@@ -99,17 +99,24 @@ func (s *Server) setHost(w http.ResponseWriter, r *http.Request) {
 		s.adminFail(w, r, "set", err)
 		return
 	}
-	if _, err := s.Service.Set(r.Context(), name, settings); err != nil {
+	done, err := s.Service.Set(r.Context(), name, settings)
+	if err != nil {
 		s.adminFail(w, r, "set", err)
 		return
 	}
-	s.adminDone(r.Context(), "set", name.String())
+	outcome := api.Unchanged
+	if done.Changed {
+		outcome = api.Changed
+		s.adminDone(r.Context(), "set", name.String())
+	}
 	h, credentials, err := s.Service.Show(r.Context(), name)
 	if err != nil {
 		s.adminFail(w, r, "show", err)
 		return
 	}
-	reply(w, http.StatusOK, hostState(h, credentials))
+	state := hostState(h, credentials)
+	state.Outcome = outcome
+	reply(w, http.StatusOK, state)
 }
 
 func (s *Server) removeHost(w http.ResponseWriter, r *http.Request) {
