@@ -71,7 +71,7 @@ func decodeCredential(row []driver.Value) (*ddns.Credential, error) {
 	c.Label = r.text()
 	sum := r.num()
 	if r.err == nil && sum != sumCredential(c) {
-		r.err = errors.New("its checksum does not match")
+		r.err = errSum
 	}
 	if r.err != nil {
 		return nil, &DamagedError{"credential " + c.ID, r.err.Error()}
@@ -86,22 +86,26 @@ func blobOrNull(b []byte) driver.Value {
 	return b
 }
 
-// putCredential adds a credential or replaces it by its ID; old is the one
-// before, nil for a new one.
-func putCredential(c *conn, old, cred *ddns.Credential) error {
+// credentialValues are a credential's row in the order of credentialColumns.
+func credentialValues(cred *ddns.Credential) ([]driver.Value, error) {
 	grants, err := json.Marshal(cred.Grants)
-	if err != nil {
-		return err
-	}
 	networks := make([]string, len(cred.Networks))
 	for i, p := range cred.Networks {
 		networks[i] = p.String()
 	}
-	err = c.run("insert or replace into credentials ("+credentialColumns+") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		cred.ID, string(cred.Kind), cred.Algorithm, string(cred.State), blobOrNull(cred.Verifier), blobOrNull(cred.Sealed),
+	return []driver.Value{cred.ID, string(cred.Kind), cred.Algorithm, string(cred.State), blobOrNull(cred.Verifier), blobOrNull(cred.Sealed),
 		blobOrNull(cred.Fingerprint), string(grants), strings.Join(networks, " "), int64(cred.Rate), micros(cred.Created), micros(cred.Expires),
-		cred.Mark, cred.Label, sumCredential(cred))
+		cred.Mark, cred.Label, sumCredential(cred)}, err
+}
+
+// putCredential adds a credential or replaces it by its ID; old is the one
+// before, nil for a new one.
+func putCredential(c *conn, old, cred *ddns.Credential) error {
+	values, err := credentialValues(cred)
 	if err != nil {
+		return err
+	}
+	if err := c.run("insert or replace into credentials ("+credentialColumns+") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values...); err != nil {
 		return err
 	}
 	for _, g := range cred.Grants {

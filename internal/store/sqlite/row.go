@@ -21,6 +21,8 @@ import (
 const (
 	dnsColumns  = "id, name, zone, ttl, flags, addresses, detail, generation, dns_sum"
 	hostColumns = dnsColumns + ", published, changed, changed_by, seen, busy, due, refusals, created, policy, lease, credentials, shown, sum"
+	// dnsSumColumn is where dns_sum stands among them.
+	dnsSumColumn = 8
 )
 
 // DamagedError says that a stored row is not what was written: a bit flipped,
@@ -376,7 +378,7 @@ func decodeDNS(h *ddns.Host, row []driver.Value, zones *zoneMemo, s *summer) (id
 	h.Generation = uint64(r.num())
 	sum := r.num()
 	if r.err == nil && sum != sumDNS(s, h) {
-		r.err = errors.New("its checksum does not match")
+		r.err = errSum
 	}
 	return id, r, r.err
 }
@@ -410,15 +412,8 @@ func rowName(row []driver.Value) string {
 	return "a host"
 }
 
-// decodeHost reads hostColumns and verifies both checksums. A bad row gives a *DamagedError.
-func decodeHost(row []driver.Value) (id int64, h *ddns.Host, err error) {
-	h = new(ddns.Host)
-	s := summer{make([]byte, 0, 256)}
-	id, r, err := decodeDNS(h, row, new(zoneMemo), &s)
-	if err != nil {
-		return id, nil, &DamagedError{rowName(row), err.Error()}
-	}
-	dns := row[8].(int64)
+// readRest reads what hostColumns has beyond dnsColumns, and returns the checksum there.
+func readRest(h *ddns.Host, r *reader) int64 {
 	h.Published = uint64(r.num())
 	h.ChangedAt = r.time()
 	h.ChangedBy = r.text()
@@ -437,9 +432,24 @@ func decodeHost(row []driver.Value) (id int64, h *ddns.Host, err error) {
 	if shown := r.text(); shown != "" {
 		r.fail(json.Unmarshal([]byte(shown), &h.Shown))
 	}
-	sum := r.num()
+	return r.num()
+}
+
+// errSum: a row's checksum is not that of what the row says.
+var errSum = errors.New("its checksum does not match")
+
+// decodeHost reads hostColumns and verifies both checksums. A bad row gives a *DamagedError.
+func decodeHost(row []driver.Value) (id int64, h *ddns.Host, err error) {
+	h = new(ddns.Host)
+	s := summer{make([]byte, 0, 256)}
+	id, r, err := decodeDNS(h, row, new(zoneMemo), &s)
+	if err != nil {
+		return id, nil, &DamagedError{rowName(row), err.Error()}
+	}
+	dns := row[dnsSumColumn].(int64)
+	sum := readRest(h, &r)
 	if r.err == nil && sum != sumRest(&s, h, dns) {
-		r.err = errors.New("its checksum does not match")
+		r.err = errSum
 	}
 	if r.err != nil {
 		return id, nil, &DamagedError{rowName(row), r.err.Error()}
@@ -461,19 +471,25 @@ func due(h *ddns.Host) driver.Value {
 	return nil
 }
 
-// insertHost adds a host's row and returns its id. recent is its first event.
-func insertHost(c *conn, h *ddns.Host, recent string) (int64, error) {
+// hostValues are a host's row in the order of hostColumns, without id.
+func hostValues(h *ddns.Host) ([]driver.Value, error) {
 	det, err1 := encodeDetail(h)
 	shown, err2 := encodeShown(h.Shown)
-	if err := errors.Join(err1, err2); err != nil {
+	dns, rest := sums(h)
+	return []driver.Value{h.Name.String(), h.Zone.String(), int64(h.TTL), flags(h), string(appendAddrs(nil, h.A, h.AAAA)), det,
+		int64(h.Generation), dns, int64(h.Published), micros(h.ChangedAt), h.ChangedBy, micros(h.Seen), micros(h.Busy), due(h),
+		int64(h.Refusals), micros(h.Created), h.Addresses.String(), h.Lease.Microseconds(), strings.Join(h.Credentials, " "), shown, rest,
+	}, errors.Join(err1, err2)
+}
+
+// insertHost adds a host's row and returns its id. recent is its first event.
+func insertHost(c *conn, h *ddns.Host, recent string) (int64, error) {
+	values, err := hostValues(h)
+	if err != nil {
 		return 0, err
 	}
-	dns, rest := sums(h)
-	err := c.run("insert into hosts ("+hostColumns+", recent) values (null, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		h.Name.String(), h.Zone.String(), int64(h.TTL), flags(h), string(appendAddrs(nil, h.A, h.AAAA)), det,
-		int64(h.Generation), dns, int64(h.Published), micros(h.ChangedAt), h.ChangedBy, micros(h.Seen), micros(h.Busy), due(h),
-		int64(h.Refusals), micros(h.Created), h.Addresses.String(), h.Lease.Microseconds(), strings.Join(h.Credentials, " "), shown, rest, recent)
-	if err != nil {
+	if err := c.run("insert into hosts ("+hostColumns+", recent) values (null, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		append(values, recent)...); err != nil {
 		return 0, err
 	}
 	return c.lastID()

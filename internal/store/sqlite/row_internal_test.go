@@ -1,0 +1,369 @@
+package sqlite
+
+import (
+	"database/sql/driver"
+	"errors"
+	"net/netip"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
+)
+
+var day = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// richHost has every column filled.
+func richHost() *ddns.Host {
+	n := dnsname.MustParse("nas.dyn.example.org")
+	rule, _ := ddns.ParseAddressRule("192.0.2.0/24,2001:db8::/32")
+	return &ddns.Host{
+		Name: n, Zone: dnsname.MustParse("dyn.example.org"), TTL: 300, Addresses: rule, Free: true, SeedOff: true, Wildcard: true, Lease: 36 * time.Hour,
+		A: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, AAAA: []netip.Addr{netip.MustParseAddr("2001:db8::1")},
+		Prefix:    netip.MustParsePrefix("2001:db8:0:ff00::/56"),
+		Followers: []ddns.Follower{{Name: dnsname.MustParse("tv.dyn.example.org"), Low: netip.MustParseAddr("::1234"), AAAA: true}},
+		TXT:       []ddns.TXT{{Value: "challenge", Credential: "k7m2qx4p", Time: day}}, Generation: 7, Published: 6,
+		Shown:   []ddns.RRset{{Owner: n, Type: ddns.TypeA, TTL: 60, Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.9")}}},
+		Created: day, ChangedAt: day.Add(time.Hour), ChangedBy: "k7m2qx4p", Seen: day.Add(2 * time.Hour), Busy: day.Add(time.Minute), Refusals: 5,
+		Credentials: []string{"k7m2qx4p", "aaaaaaaa"},
+	}
+}
+
+func richCredential() *ddns.Credential {
+	return &ddns.Credential{ID: "k7m2qx4p", Kind: ddns.KindTSIG, Algorithm: "hmac-sha256", Verifier: []byte{1, 2}, Sealed: []byte{3}, Fingerprint: []byte{4, 5},
+		Grants:   []ddns.Grant{{Host: dnsname.MustParse("nas.dyn.example.org"), Types: []ddns.Type{ddns.TypeA}, URLToken: true}},
+		Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
+		Rate:     5, Created: day, Expires: day.Add(time.Hour), State: ddns.Active, Mark: 1770000000, Label: "router"}
+}
+
+// flip calls check with each row that differs from this one in one bit.
+func flip(row []driver.Value, check func(column, bit int, row []driver.Value)) {
+	for i, value := range row {
+		bits := 64
+		switch v := value.(type) {
+		case string:
+			bits = 8 * len(v)
+		case []byte:
+			bits = 8 * len(v)
+		case nil:
+			continue
+		}
+		for bit := range bits {
+			other := slices.Clone(row)
+			switch v := value.(type) {
+			case int64:
+				other[i] = v ^ 1<<bit
+			case string:
+				b := []byte(v)
+				b[bit/8] ^= 1 << (bit % 8)
+				other[i] = string(b)
+			case []byte:
+				b := slices.Clone(v)
+				b[bit/8] ^= 1 << (bit % 8)
+				other[i] = b
+			}
+			check(i, bit, other)
+		}
+	}
+}
+
+func TestEveryFlippedBitOfAHost(t *testing.T) {
+	want := richHost()
+	values, err := hostValues(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := append([]driver.Value{int64(1)}, values...)
+	if _, got, err := decodeHost(row); err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("got %+v, %v\nwant %+v", got, err, want)
+	}
+	damaged := 0
+	flip(row, func(column, bit int, row []driver.Value) {
+		_, got, err := decodeHost(row)
+		if _, ok := errors.AsType[*DamagedError](err); ok {
+			damaged++
+			return
+		}
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("column %d, bit %d: read as %+v, %v", column, bit, got, err)
+		}
+	})
+	if damaged < 1000 {
+		t.Errorf("%d flipped bits were noticed", damaged)
+	}
+}
+
+func TestEveryFlippedBitOfACredential(t *testing.T) {
+	want := richCredential()
+	row, err := credentialValues(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := decodeCredential(row); err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("got %+v, %v\nwant %+v", got, err, want)
+	}
+	flip(row, func(column, bit int, row []driver.Value) {
+		got, err := decodeCredential(row)
+		if _, ok := errors.AsType[*DamagedError](err); !ok && (err != nil || !reflect.DeepEqual(got, want)) {
+			t.Errorf("column %d, bit %d: read as %+v, %v", column, bit, got, err)
+		}
+	})
+}
+
+func FuzzHostRow(f *testing.F) {
+	h := richHost()
+	det, _ := encodeDetail(h)
+	shown, _ := encodeShown(h.Shown)
+	f.Add(h.Name.String(), h.Zone.String(), flags(h), "192.0.2.1 2001:db8::1", det.(string), "admin", h.Addresses.String(), "a b", shown.(string), int64(60), int64(1))
+	f.Add("NAS.Example.ORG.", "xn--", "suspended suspended", "192.0.2.1%eth0 ::ffff:10.0.0.1", "{}", "", "any", " ", "[]", int64(-1), int64(-1<<63))
+	f.Add(`\046`, ".", "removed", " ", `{"txt":[{"time":"0000-01-01T00:00:00Z"}]}`, "\x00", "10.0.0.0/8,", "", `[{"owner":"","type":0}]`, int64(1)<<40, int64(1)<<62)
+	f.Fuzz(func(t *testing.T, name, zone, flags, addresses, det, by, policy, credentials, shown string, ttl, n int64) {
+		row := []driver.Value{int64(1), name, zone, ttl, flags, addresses, det, n, int64(0),
+			n, n, by, n, n, n, n, n, policy, n, credentials, shown, int64(0)}
+		var s summer
+		h := new(ddns.Host)
+		_, r, err := decodeDNS(h, row, new(zoneMemo), &s)
+		if err != nil && err != errSum {
+			return
+		}
+		row[dnsSumColumn] = sumDNS(&s, h)
+		r.err = nil
+		readRest(h, &r)
+		if r.err != nil {
+			return
+		}
+		row[len(row)-1] = sumRest(&s, h, row[dnsSumColumn].(int64))
+		_, first, err := decodeHost(row)
+		if err != nil {
+			t.Fatalf("a row with right checksums: %v", err)
+		}
+		if h.TTL != uint32(ttl) {
+			t.Fatal("TTL")
+		}
+		// What was read, written and read again is the same.
+		values, err := hostValues(first)
+		if err != nil {
+			return // JSON of names or times beyond what JSON can say
+		}
+		_, second, err := decodeHost(append([]driver.Value{int64(1)}, values...))
+		if err != nil {
+			t.Fatalf("written and read: %v", err)
+		}
+		a, b := summer{}, summer{}
+		if sumDNS(&a, first) != sumDNS(&b, second) {
+			t.Fatalf("written and read: %+v became %+v", first, second)
+		}
+	})
+}
+
+func FuzzCredentialRow(f *testing.F) {
+	f.Add("k7m2qx4p", "token", `[{"host":"nas.example.org"}]`, "192.0.2.0/24 2001:db8::/32", []byte{1}, int64(1), int64(0))
+	f.Add("", "", `null`, "0.0.0.0/0  ", []byte{}, int64(-1), int64(1)<<62)
+	f.Fuzz(func(t *testing.T, id, kind, grants, networks string, blob []byte, n, sum int64) {
+		row := []driver.Value{id, kind, "", "active", blob, blob, blob, grants, networks, n, n, n, n, "", sum}
+		c, err := decodeCredential(row)
+		if err != nil {
+			if _, ok := errors.AsType[*DamagedError](err); !ok {
+				t.Fatalf("%v is no DamagedError", err)
+			}
+			return
+		}
+		if c.ID != id {
+			t.Fatal("another ID")
+		}
+	})
+}
+
+func FuzzEvents(f *testing.F) {
+	e := ddns.Event{Time: day, Generation: 3, Outcome: "changed", Door: "seed", Credential: "k7m2qx4p", Source: netip.MustParseAddr("192.0.2.1"), Proven: true,
+		What: "a \"b\" ü\x00", Before: []netip.Addr{netip.MustParseAddr("192.0.2.2")}}
+	f.Add(string(appendEvent(appendEvent(nil, &e, 0), &ddns.Event{Outcome: "not-source"}, 9)))
+	f.Add(",[]")
+	f.Add(`,[1,2,"","","","",0,"",""],[1,2,"","","","",0,"","",null,null]   `)
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := decodeEvents(text)
+		if err != nil {
+			return
+		}
+		var again []byte
+		for i := range list {
+			again = appendEvent(again, &list[i].Event, list[i].count)
+		}
+		same, err := decodeEvents(string(again))
+		if err != nil {
+			t.Fatalf("%q: %v", again, err)
+		}
+		if len(same) != len(list) {
+			t.Fatalf("%d events became %d", len(list), len(same))
+		}
+		for i := range list {
+			if !reflect.DeepEqual(list[i], same[i]) {
+				t.Fatalf("%+v became %+v", list[i], same[i])
+			}
+		}
+	})
+}
+
+func FuzzHeader(f *testing.F) {
+	f.Add([]byte("SQLite format 3\x00" + strings.Repeat("\x10\x00", 50)))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, err := parseHeader(b)
+		if err == nil && (h.pageSize < 512 || h.pageSize > 65536) {
+			t.Fatalf("page size %d", h.pageSize)
+		}
+	})
+}
+
+func FuzzSealed(f *testing.F) {
+	k, err := newSealKey(make([]byte, keySize))
+	if err != nil {
+		f.Fatal(err)
+	}
+	s := &sealer{current: k, keys: map[[keyIDSize]byte]*sealKey{k.id: k}, random: strings.NewReader(strings.Repeat("n", nonceSize))}
+	host := dnsname.MustParse("nas.example.org")
+	sealed, err := s.seal(host, "k7m2qx4p", ddns.NewSecret("open sesame"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(sealed)
+	f.Add([]byte{sealVersion})
+	f.Add(sealed[:sealHeader])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		secret, err := s.open(host, "k7m2qx4p", b)
+		if err == nil && (string(b) != string(sealed) || secret.Reveal() != "open sesame") {
+			t.Fatalf("%x opens", b)
+		}
+	})
+}
+
+// TestMigration takes a database of an older format forward, and fails on the way.
+func TestMigration(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "godwit.db")
+	cfg := Config{}.withDefaults()
+	if _, err := openDatabase(file, cfg, steps[:1]); err != nil {
+		t.Fatal(err)
+	}
+	with := func(do func(c *conn)) {
+		t.Helper()
+		c, err := openConn(file, 1<<10, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.close()
+		do(c)
+	}
+	with(func(c *conn) {
+		if _, err := insertHost(c, richHost(), ""); err != nil {
+			t.Fatal(err)
+		}
+	})
+	broken := errors.New("power cut")
+	fails := true
+	later := append(slices.Clone(steps[:1]),
+		step{2, func(c *conn) error { return c.exec("alter table hosts add column colour text; create table extra (x)") }},
+		step{3, func(c *conn) error {
+			err := c.exec("update hosts set colour = 'green'; drop table extra")
+			if fails && err == nil {
+				err = broken
+			}
+			return err
+		}})
+	with(func(c *conn) {
+		if err := migrate(c, later); !errors.Is(err, broken) {
+			t.Fatalf("a failing step: %v", err)
+		}
+		if _, format, _, err := version(c); err != nil || format != 2 {
+			t.Fatalf("format %d after step 3 failed, %v", format, err)
+		}
+		if n, _, err := c.queryInt("select count(*) from extra"); err != nil || n != 0 {
+			t.Fatalf("step 3 was half done: %v", err)
+		}
+	})
+	fails = false
+	with(func(c *conn) {
+		for range 2 { // the second time there is nothing to do
+			if err := migrate(c, later); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, format, _, err := version(c); err != nil || format != 3 {
+			t.Fatalf("format %d, %v", format, err)
+		}
+		if colour, _, err := c.queryText("select colour from hosts"); err != nil || colour != "green" {
+			t.Fatalf("colour %q, %v", colour, err)
+		}
+		err := c.query("select "+hostColumns+" from hosts", func(row []driver.Value) error {
+			_, h, err := decodeHost(row)
+			if err == nil && !reflect.DeepEqual(h, richHost()) {
+				t.Errorf("the host became %+v", h)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestCacheIsBounded fills a small cache and looks at what it holds.
+func TestCacheIsBounded(t *testing.T) {
+	const limit = 256 << 10
+	c := newCache(limit)
+	held := func() (bytes, hosts int) {
+		for i := range c.shards {
+			s := &c.shards[i]
+			bytes += s.bytes
+			hosts += len(s.hosts)
+			if len(s.hosts) != len(s.ring) {
+				t.Fatalf("%d hosts, %d in the ring", len(s.hosts), len(s.ring))
+			}
+		}
+		return bytes, hosts
+	}
+	name := func(i int) dnsname.Name {
+		n, err := dnsname.MustParse("example.org").Child(string(rune('a'+i%26)) + strings.Repeat("x", i/26%50) + string(rune('a'+i/1300)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for i := range 5000 {
+		h := richHost()
+		h.Name = name(i)
+		_, since := c.get(h.Name)
+		c.put(h.Name, &entry{host: h, complete: true}, since)
+		c.get(name(0)) // asked for all the time
+	}
+	bytes, hosts := held()
+	if bytes > limit || hosts < 50 {
+		t.Errorf("%d bytes, %d hosts are held; the limit is %d", bytes, hosts, limit)
+	}
+	if e, _ := c.get(name(0)); e == nil {
+		t.Error("what was asked for all the time has gone")
+	}
+	// What a reader read before a commit is not put after it.
+	h := richHost()
+	_, since := c.get(h.Name)
+	written := map[dnsname.Name]*entry{h.Name: {host: h, gone: true}}
+	c.begin(written)
+	c.put(h.Name, &entry{host: h}, since)
+	_, during := c.get(h.Name)
+	c.put(h.Name, &entry{host: h}, during)
+	c.end(written, true)
+	c.put(h.Name, &entry{host: h}, since)
+	c.put(h.Name, &entry{host: h}, during)
+	if e, _ := c.get(h.Name); e != nil {
+		t.Error("a state from before a commit was put after it")
+	}
+	none := newCache(0)
+	_, since = none.get(h.Name)
+	none.put(h.Name, &entry{host: h}, since)
+	if e, _ := none.get(h.Name); e != nil {
+		t.Error("a cache of nothing holds something")
+	}
+}
