@@ -253,7 +253,7 @@ func (b *batch) saveHost(w *ddns.Write, e *entry) error {
 		h.Generation += uint64(went)
 		h.Published += uint64(went)
 		w.Event.Generation += uint64(went)
-		next.recent = string(appendEvent(nil, &w.Event, 0))
+		next.recent, next.chunks = string(appendEvent(nil, &w.Event, 0)), noChunks
 		if next.id, err = insertHost(c, h, next.recent); err != nil {
 			return err
 		}
@@ -272,14 +272,17 @@ func (b *batch) saveHost(w *ddns.Write, e *entry) error {
 			b.changes = append(b.changes, change)
 			return b.drop(h.Name, e, h)
 		}
-		recent, err := putChange(c, e.id, e.recent, &w.Event)
+		recent, chunks, err := putChange(c, e, &w.Event)
 		if err != nil {
 			return err
 		}
-		if err := updateHost(c, e.id, e.host, h, recent); err != nil {
+		if err := updateHost(c, e.id, e.host, h, recent, chunks); err != nil {
 			return err
 		}
-		next.recent = trimRecent(recent)
+		next.recent, next.chunks = trimRecent(recent), e.chunks
+		if chunks != nil {
+			next.chunks = chunks
+		}
 	}
 	if namesChange(w, e) {
 		if err := b.takeNames(h, e, next.id); err != nil {
@@ -339,7 +342,7 @@ func (b *batch) drop(name dnsname.Name, e *entry, last *ddns.Host) error {
 	for _, err := range []error{
 		c.run("delete from hosts where id = ?", e.id),
 		c.run("delete from names where host = ?", e.id),
-		c.run("delete from history where id between ? and ?", e.id*slotsPerHost, e.id*slotsPerHost+slotsPerHost-1),
+		dropEvents(c, e),
 		c.run("insert into retired values (?, ?) on conflict (name) do update set generation = excluded.generation", text, int64(last.Generation)),
 	} {
 		if err != nil {
@@ -456,7 +459,7 @@ func (b *batch) rewrite(name dnsname.Name, e *entry, edit func(*ddns.Host)) erro
 	next := *e
 	next.host = e.host.Clone()
 	edit(next.host)
-	if err := updateHost(b.w.conn, e.id, e.host, next.host, ""); err != nil {
+	if err := updateHost(b.w.conn, e.id, e.host, next.host, "", nil); err != nil {
 		return err
 	}
 	b.put(name, e, &next)

@@ -247,8 +247,8 @@ func leap(c *conn) error {
 		}
 		for _, r := range page {
 			next := r.h.Clone()
-			next.Generation += generationLeap // a multiple of 32: the ring of events goes on where it was
-			if err := updateHost(c, r.id, r.h, next, ""); err != nil {
+			next.Generation += generationLeap
+			if err := updateHost(c, r.id, r.h, next, "", nil); err != nil {
 				return err
 			}
 			after = r.id

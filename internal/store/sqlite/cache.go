@@ -17,6 +17,7 @@ type entry struct {
 	creds []*ddns.Credential // all that are granted on the host, if complete
 	// recent are the newest changes as they stand in the row, trimmed.
 	recent string
+	chunks []byte // ids of its rows in history, as they stand in the row
 	// complete tells whether creds have been read.
 	complete bool
 	gone     bool // the row has been removed
@@ -180,7 +181,7 @@ func (s *cacheShard) drop(name dnsname.Name) {
 // share of the map.
 func (e *entry) size() int {
 	h := e.host
-	n := 780 + len(e.recent) + 2*len(h.Name.Wire()) + 24*(len(h.A)+len(h.AAAA)) + 64*len(h.Followers) + 32*len(h.Credentials)
+	n := 780 + len(e.recent) + len(e.chunks) + 2*len(h.Name.Wire()) + 24*(len(h.A)+len(h.AAAA)) + 64*len(h.Followers) + 32*len(h.Credentials)
 	for _, f := range h.Followers {
 		n += len(f.Name.Wire())
 	}

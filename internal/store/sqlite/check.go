@@ -189,7 +189,7 @@ func (f *findings) credentials(c *conn) error {
 }
 
 func (f *findings) events(c *conn) error {
-	return c.query("select name, recent from hosts union all select 'number ' || host, events from history", func(row []driver.Value) error {
+	return c.query("select name, recent from hosts union all select 'number ' || host, events from history union all select 'number ' || host, event from refusals", func(row []driver.Value) error {
 		text, _ := row[1].(string)
 		if _, err := decodeEvents(text); err != nil {
 			return f.add("its history has lost entries; nothing else is harmed", "host %.300v: an entry of its history is damaged (%v)", row[0], err)
@@ -204,6 +204,7 @@ func (f *findings) orphans(c *conn) error {
 		{"a name without its host", "select n.name from names n left join hosts h on h.id = n.host where h.id is null"},
 		{"a grant without its credential", "select g.host || ' ' || g.credential from grants g left join credentials c on c.id = g.credential where c.id is null"},
 		{"an event without its host", "select cast(e.id as text) from history e left join hosts h on h.id = e.host where h.id is null"},
+		{"a refusal without its host", "select cast(e.id as text) from refusals e left join hosts h on h.id = e.host where h.id is null"},
 		{"a retired name whose host is behind it", "select r.name from retired r join names n on n.name = r.name and n.kind = 'host' join hosts h on h.id = n.host where h.generation <= r.generation"},
 	} {
 		if err := c.query(o.query, func(row []driver.Value) error {

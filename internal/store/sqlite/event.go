@@ -14,15 +14,22 @@ import (
 )
 
 // A host's newest changes stand in its own row, so that an update writes one
-// page and not two; every fourth update moves them as one row into the ring
-// that history keeps for the host. Eight such rows and what is in the host's
-// row make 32 to 35 changes. Eight more slots hold one refusal each.
+// page and not two; every fourth update moves them as one row into history. The
+// first eight of a host's rows there are appended, where all hosts share pages;
+// from then on the oldest is overwritten. Eight rows and what is in the host's
+// make 32 to 35 changes.
+//
+// Nothing here grows or shrinks in the middle of a table. SQLite shares out the
+// cells of neighbouring pages when a page overflows or runs empty, and then its
+// next commit walks the whole page cache: a third more CPU for each update.
 const (
-	chunkEvents  = 4
-	chunkSlots   = ddns.MaxEvents / chunkEvents
+	chunkEvents = 4
+	chunkRows   = ddns.MaxEvents / chunkEvents
+	chunkIDSize = 5 // octets of a row's id in the column chunks
+	// recentRoom is how long the column recent is at least, filled up with
+	// spaces: enough for three updates of an IPv4 address.
+	recentRoom   = 320
 	refusalSlots = ddns.MaxRefusals
-	// slotsPerHost is the stride of history's ids.
-	slotsPerHost = 16
 )
 
 // storedEvent is an event and, for a refusal, how many there had been.
@@ -149,11 +156,6 @@ func parseList(text string) (out []netip.Addr, err error) {
 	return out, nil
 }
 
-// recentRoom is how long the column recent is at least, filled up with spaces.
-// Rows that keep their length leave their page as it is; rows that grow and
-// shrink have SQLite share out pages with every commit, which costs a third more.
-const recentRoom = 320
-
 func trimRecent(text string) string { return strings.TrimRight(text, " ") }
 
 func padRecent(text []byte) string {
@@ -163,23 +165,60 @@ func padRecent(text []byte) string {
 	return string(text)
 }
 
-// putChange adds an event to a host's newest changes, and moves them into
-// history if that makes four. It returns the row's new column.
-func putChange(c *conn, host int64, recent string, e *ddns.Event) (string, error) {
-	text := appendEvent(append(make([]byte, 0, recentRoom+160), recent...), e, 0)
-	if e.Generation%chunkEvents != 0 {
-		return padRecent(text), nil
+// noChunks is the column chunks of a host that has no row in history.
+var noChunks = make([]byte, chunkRows*chunkIDSize)
+
+func chunkID(chunks []byte, i int) (id int64) {
+	for _, b := range chunks[i*chunkIDSize : (i+1)*chunkIDSize] {
+		id = id<<8 | int64(b)
 	}
-	slot := int64(e.Generation / chunkEvents % chunkSlots)
-	err := c.run("insert or replace into history (id, events) values (?, ?)", host*slotsPerHost+slot, string(text))
-	return padRecent(text[:0]), err
+	return id
+}
+
+// withChunk returns the ids with this one as the newest, and the oldest left out.
+func withChunk(chunks []byte, id int64) []byte {
+	next := make([]byte, 0, len(noChunks))
+	next = append(next, chunks[chunkIDSize:]...)
+	for shift := 8 * (chunkIDSize - 1); shift >= 0; shift -= 8 {
+		next = append(next, byte(id>>shift))
+	}
+	return next
+}
+
+// putChange adds an event to a host's newest changes, and moves them into
+// history if that makes four. It returns the row's new column recent, and chunks
+// if that changes too.
+func putChange(c *conn, e *entry, event *ddns.Event) (recent string, chunks []byte, err error) {
+	text := appendEvent(append(make([]byte, 0, recentRoom+160), e.recent...), event, 0)
+	if event.Generation%chunkEvents != 0 {
+		return padRecent(text), nil, nil
+	}
+	id := chunkID(e.chunks, 0) // the oldest; 0 while there is room
+	if id != 0 {
+		err = c.run("update history set events = ? where id = ?", string(text), id)
+	} else if err = c.run("insert into history (host, events) values (?, ?)", e.id, string(text)); err == nil {
+		id, err = c.lastID()
+	}
+	return padRecent(text[:0]), withChunk(e.chunks, id), err
+}
+
+// dropEvents takes away all events of a host.
+func dropEvents(c *conn, e *entry) error {
+	for i := range chunkRows {
+		if id := chunkID(e.chunks, i); id != 0 {
+			if err := c.run("delete from history where id = ?", id); err != nil {
+				return err
+			}
+		}
+	}
+	return c.run("delete from refusals where id between ? and ?", e.id*refusalSlots, e.id*refusalSlots+refusalSlots-1)
 }
 
 // putRefusal records a refusal over the oldest of the host's refusals.
 func putRefusal(c *conn, host int64, e *ddns.Event, count uint64) error {
 	var at [refusalSlots]uint64
-	first := host*slotsPerHost + chunkSlots
-	err := c.query("select id, events from history where id between ? and ?", func(row []driver.Value) error {
+	first := host * refusalSlots
+	err := c.query("select id, event from refusals where id between ? and ?", func(row []driver.Value) error {
 		id, _ := row[0].(int64)
 		text, _ := row[1].(string)
 		if list, err := decodeEvents(text); err == nil && len(list) > 0 {
@@ -196,23 +235,38 @@ func putRefusal(c *conn, host int64, e *ddns.Event, count uint64) error {
 			oldest = i
 		}
 	}
-	return c.run("insert or replace into history (id, events) values (?, ?)", first+int64(oldest), string(appendEvent(nil, e, count)))
+	return c.run("insert or replace into refusals (id, event) values (?, ?)", first+int64(oldest), string(appendEvent(nil, e, count)))
 }
 
 // readEvents reads a host's events, the newest first. Clocks may go back, so
 // order is by what was counted: a refusal came after the change of its generation.
-func readEvents(c *conn, host int64, damaged func(error)) ([]ddns.Event, error) {
+func readEvents(c *conn, e *entry, damaged func(error)) ([]ddns.Event, error) {
 	var list []storedEvent
-	err := c.query("select recent from hosts where id = ? union all select events from history where id between ? and ?", func(row []driver.Value) error {
-		text, _ := row[0].(string)
+	add := func(text string) {
 		some, err := decodeEvents(text)
 		if err != nil {
-			damaged(&DamagedError{"an entry in a host's history", err.Error()})
-			return nil
+			damaged(&DamagedError{"the history of host " + e.host.Name.String(), err.Error()})
 		}
 		list = append(list, some...)
+	}
+	add(e.recent)
+	for i := range chunkRows {
+		if id := chunkID(e.chunks, i); id != 0 {
+			text, ok, err := c.queryText("select events from history where id = ? and host = ?", id, e.id)
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				damaged(&DamagedError{"the history of host " + e.host.Name.String(), "some of it is gone"})
+			}
+			add(text)
+		}
+	}
+	err := c.query("select event from refusals where id between ? and ?", func(row []driver.Value) error {
+		text, _ := row[0].(string)
+		add(text)
 		return nil
-	}, host, host*slotsPerHost, host*slotsPerHost+slotsPerHost-1)
+	}, e.id*refusalSlots, e.id*refusalSlots+refusalSlots-1)
 	if err != nil {
 		return nil, err
 	}

@@ -488,8 +488,8 @@ func insertHost(c *conn, h *ddns.Host, recent string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := c.run("insert into hosts ("+hostColumns+", recent) values (null, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		append(values, recent)...); err != nil {
+	if err := c.run("insert into hosts ("+hostColumns+", recent, chunks) values (null, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		append(values, padRecent([]byte(recent)), noChunks)...); err != nil {
 		return 0, err
 	}
 	return c.lastID()
@@ -499,15 +499,16 @@ const (
 	setState  = "update hosts set addresses = ?, dns_sum = ?, generation = ?, published = ?, changed = ?, changed_by = ?, seen = ?, busy = ?, due = ?, refusals = ?, sum = ?"
 	setRest   = ", zone = ?, ttl = ?, flags = ?, detail = ?, created = ?, policy = ?, lease = ?, credentials = ?, shown = ?"
 	setRecent = ", recent = ?"
+	setChunks = ", chunks = ?"
 	whereID   = " where id = ?"
 )
 
 // updateHost rewrites a host's row. Most updates change addresses and counters
-// only; for them a statement with half the arguments does. recent "" leaves
-// that column.
-func updateHost(c *conn, id int64, before, h *ddns.Host, recent string) error {
+// only; for them a statement with half the arguments does. recent "" and chunks
+// nil leave those columns.
+func updateHost(c *conn, id int64, before, h *ddns.Host, recent string, chunks []byte) error {
 	dns, rest := sums(h)
-	var room [24]driver.Value
+	var room [25]driver.Value
 	args := append(room[:0], string(appendAddrs(make([]byte, 0, 64), h.A, h.AAAA)), dns, int64(h.Generation), int64(h.Published), micros(h.ChangedAt),
 		h.ChangedBy, micros(h.Seen), micros(h.Busy), due(h), int64(h.Refusals), rest)
 	short := sameButState(before, h)
@@ -523,12 +524,19 @@ func updateHost(c *conn, id int64, before, h *ddns.Host, recent string) error {
 	if recent != "" {
 		args = append(args, recent)
 	}
+	if chunks != nil {
+		args = append(args, chunks)
+	}
 	args = append(args, id)
-	switch {
+	switch { // constants, so that no text is put together for each update
+	case short && chunks != nil:
+		return c.run(setState+setRecent+setChunks+whereID, args...)
 	case short && recent != "":
 		return c.run(setState+setRecent+whereID, args...)
 	case short:
 		return c.run(setState+whereID, args...)
+	case chunks != nil:
+		return c.run(setState+setRest+setRecent+setChunks+whereID, args...)
 	case recent != "":
 		return c.run(setState+setRest+setRecent+whereID, args...)
 	}

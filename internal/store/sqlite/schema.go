@@ -52,7 +52,8 @@ create table hosts (
 	credentials text    not null,           -- IDs
 	shown       text,                       -- JSON: RRsets that DNS showed at published
 	sum         integer not null,           -- CRC-32C of the rest, see sumRest
-	recent      text    not null            -- the changes that are not in history yet, as there
+	recent      text    not null,           -- the changes that are not in history yet, as there, then spaces
+	chunks      blob    not null            -- ids of the host's rows in history, the oldest first, five octets each
 );
 create index hosts_due on hosts(due, id) where due is not null;
 create index hosts_unpublished on hosts(id) where published < generation;
@@ -88,12 +89,18 @@ create table grants (
 	primary key (host, credential)
 ) without rowid;
 
--- A ring for each host: id is 16 times the host's id plus a slot, 0 to 7 for
--- four changes each and 8 to 15 for one refusal each.
+-- Four changes a row, at most eight rows a host; a ninth overwrites the oldest.
 create table history (
 	id     integer primary key,
-	events text    not null,                -- JSON arrays, a comma before each; event_view has the columns
-	host   integer as (id / 16) virtual
+	host   integer not null,
+	events text    not null                 -- JSON arrays, a comma before each; event_view has the columns
+);
+
+-- At most eight a host: id is eight times the host's id plus a slot.
+create table refusals (
+	id     integer primary key,
+	event  text not null,                   -- as in history
+	host   integer as (id / 8) virtual
 );
 
 create table retired (
@@ -122,7 +129,8 @@ create view host_view as
 create view event_view as
 	with texts (host, events) as (
 		select name, recent from hosts
-		union all select h.name, x.events from history x join hosts h on h.id = x.host)
+		union all select h.name, x.events from history x join hosts h on h.id = x.host
+		union all select h.name, x.event from refusals x join hosts h on h.id = x.host)
 	select t.host,
 		strftime('%Y-%m-%dT%H:%M:%SZ', json_extract(e.value, '$[0]') / 1000000, 'unixepoch') as time,
 		json_extract(e.value, '$[1]') as generation, json_extract(e.value, '$[2]') as outcome,

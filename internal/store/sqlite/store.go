@@ -383,7 +383,7 @@ func (s *Store) Host(ctx context.Context, name dnsname.Name) (*ddns.Host, []*ddn
 	return e.host, e.creds, nil
 }
 
-const selectByName = "select " + hostColumns + ", recent from hosts where id = (select host from names where name = ? and kind = 'host')"
+const selectByName = "select " + hostColumns + ", recent, chunks from hosts where id = (select host from names where name = ? and kind = 'host')"
 
 // readEntry reads a host, and its credentials if asked to; nil if there is none.
 func (s *Store) readEntry(c *conn, name dnsname.Name, credentials bool) (*entry, error) {
@@ -397,8 +397,12 @@ func (s *Store) readEntry(c *conn, name dnsname.Name, credentials bool) (*entry,
 		if h.Name != name {
 			return &DamagedError{"host " + text, "its name leads to the row of " + h.Name.String()}
 		}
-		recent, _ := row[len(row)-1].(string)
-		e = &entry{id: id, host: h, recent: trimRecent(recent)}
+		recent, _ := row[len(row)-2].(string)
+		chunks, _ := row[len(row)-1].([]byte)
+		if len(chunks) != len(noChunks) {
+			return &DamagedError{"host " + text, "its history cannot be found"}
+		}
+		e = &entry{id: id, host: h, recent: trimRecent(recent), chunks: chunks}
 		return nil
 	}, text)
 	if err != nil || e == nil || !credentials {
@@ -447,11 +451,19 @@ func (s *Store) Owner(ctx context.Context, name dnsname.Name) (dnsname.Name, err
 func (s *Store) Events(ctx context.Context, name dnsname.Name) ([]ddns.Event, error) {
 	var out []ddns.Event
 	err := s.read(ctx, func(c *conn) error {
-		id, ok, err := c.queryInt("select host from names where name = ? and kind = 'host'", name.String())
-		if err != nil || !ok {
-			return errors.Join(err, ddns.ErrNoHost)
+		// One snapshot: a row of history may be overwritten between two statements.
+		if err := c.run("begin"); err != nil {
+			return err
 		}
-		out, err = readEvents(c, id, s.damaged)
+		defer func() { _ = c.run("rollback") }()
+		e, err := s.readEntry(c, name, false)
+		switch {
+		case err != nil:
+			return err
+		case e == nil:
+			return ddns.ErrNoHost
+		}
+		out, err = readEvents(c, e, s.damaged)
 		return err
 	})
 	return out, err
