@@ -2,6 +2,7 @@ package zone
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"codeberg.org/miekg/dns"
 )
@@ -23,6 +24,7 @@ func (z *Zone) Answer(w *Writer, qtype uint16) {
 	w.aa = true
 	name := w.qname
 	var owners [maxChain][]byte // of the CNAME records so far, to see a loop
+	var dnames [maxChain]*rrset // so far; a record stands in a section once (RFC 2181 section 5)
 	for hop := range maxChain {
 		rel := z.relative(name)
 		chain := w.counts[answerSection]
@@ -39,7 +41,13 @@ func (z *Zone) Answer(w *Writer, qtype uint16) {
 				switch {
 				case s.rrtype == dns.TypeDNAME:
 					owners[hop] = name
-					if name = w.redirect(name, cutName, s); name == nil || !z.holds(name) || contains(owners[:hop+1], name) {
+					if !slices.Contains(dnames[:hop], s) {
+						w.set(cutName, s)
+					}
+					dnames[hop] = s
+					name = w.redirect(name, cutName, s)
+					// Who asked for the CNAME has it.
+					if name == nil || qtype == dns.TypeCNAME || !z.holds(name) || contains(owners[:hop+1], name) {
 						return
 					}
 					continue
@@ -159,11 +167,10 @@ func (z *Zone) boundary(rel []byte) (at []byte, found *rrset) {
 	}
 }
 
-// redirect answers name, which is below the DNAME record of owner, with that
-// record and the CNAME that it means (RFC 6672 section 3.1), and returns where
-// that leads; nil if it leads to a name that is too long.
+// redirect answers name, which is below the DNAME record of owner, with the
+// CNAME that the record means (RFC 6672 section 3.1), and returns where that
+// leads; nil if it leads to a name that is too long.
 func (w *Writer) redirect(name, owner []byte, dname *rrset) []byte {
-	w.set(owner, dname)
 	target := dname.rdata[0]
 	prefix := name[:len(name)-len(owner)]
 	if len(prefix)+len(target) > maxNameLen {

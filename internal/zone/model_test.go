@@ -90,11 +90,13 @@ next:
 				return result()
 			}
 			if dname := m.get(name, "DNAME"); len(dname) > 0 && name != qname { // step 3c of RFC 6672
-				out = append(out, m.lines("answer", name, dname)...)
+				if line := m.lines("answer", name, dname)[0]; !slices.Contains(out, line) { // RFC 2181 section 5
+					out = append(out, line)
+				}
 				target := strings.TrimSuffix(qname, name) + strings.TrimSuffix(dname[0].data, ".")
 				out = append(out, fmt.Sprintf("  %-10s %s. %d IN CNAME %s.", "answer", qname, dname[0].ttl, target))
 				seen[qname] = true
-				if qname = target; seen[qname] {
+				if qname = target; seen[qname] || qtype == "CNAME" {
 					return result()
 				}
 				continue next
