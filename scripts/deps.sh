@@ -12,6 +12,9 @@ gcc       gcc              go test -race links with it
 as        binutils         go test -race links with it
 git       git              the version of a build
 dig       bind9-dnsutils   tests ask the DNS server with it
+named     bind9            tests compare our DNS answers with its
+nsd       nsd              tests compare our DNS answers with its
+knotd     knot             tests compare our DNS answers with its
 curl      curl             tests speak to the HTTP doors with it
 shasum    perl             the shell client of the seed hashes with it
 sqlite3   sqlite3          tests read the store with it, as an operator would
@@ -56,6 +59,22 @@ if [ "$(id -u)" != 0 ]; then
 	if [ ! -t 0 ]; then as_root+=(-n); fi # nobody is there to type a password
 fi
 
+# The name servers are for tests to start: installing them must start none, now
+# or with the machine.
+services=()
+for package in "${packages[@]}"; do
+	case $package in
+	bind9) services+=(named) ;;
+	nsd | knot) services+=("$package") ;;
+	esac
+done
+policy=/usr/sbin/policy-rc.d
+if [ ${#services[@]} -gt 0 ] && [ ! -e $policy ]; then
+	trap '"${as_root[@]}" rm -f $policy' EXIT
+	printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
+	"${as_root[@]}" chmod 755 $policy
+fi
+
 echo "Installing: ${packages[*]}"
 install() {
 	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "${packages[@]}" >/dev/null
@@ -64,4 +83,7 @@ install() {
 if ! install 2>/dev/null; then
 	"${as_root[@]}" apt-get update -qq || give_up "apt-get update did not work; is there a network?"
 	install || give_up "Could not install them. As root: apt-get install ${packages[*]}"
+fi
+if [ ${#services[@]} -gt 0 ] && command -v systemctl >/dev/null; then
+	"${as_root[@]}" systemctl disable "${services[@]}" >/dev/null 2>&1 || true
 fi
