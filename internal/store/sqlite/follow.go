@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -98,6 +99,7 @@ func (s *Store) decodeChunks(next *atomic.Int64, last int64, free, full chan []d
 	defer c.close()
 	var sum summer
 	var zone zoneMemo
+	var joined dnsRow
 	var batch []ddns.Host
 	hand := func() error {
 		select {
@@ -113,7 +115,7 @@ func (s *Store) decodeChunks(next *atomic.Int64, last int64, free, full chan []d
 		if from > last {
 			break
 		}
-		err := c.query("select "+dnsColumns+" from hosts where id between ? and ?", func(row []driver.Value) error {
+		err := c.query("select "+joinedColumns+" from hosts where id between ? and ?", func(row []driver.Value) error {
 			if batch == nil {
 				select {
 				case batch = <-free:
@@ -123,8 +125,12 @@ func (s *Store) decodeChunks(next *atomic.Int64, last int64, free, full chan []d
 				}
 			}
 			batch = batch[:len(batch)+1]
-			if _, _, err := decodeDNS(&batch[len(batch)-1], row, &zone, &sum); err != nil {
-				s.damaged(&DamagedError{rowName(row), err.Error()})
+			err := joined.split(row[0])
+			if err == nil {
+				err = joined.decode(&batch[len(batch)-1], &zone, &sum)
+			}
+			if err != nil {
+				s.damaged(&DamagedError{fmt.Sprintf("host %.300q", joined.name), err.Error()})
 				batch = batch[:len(batch)-1]
 				return nil
 			}

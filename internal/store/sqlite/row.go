@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"godwit/internal/ddns"
 	"godwit/internal/dnsname"
@@ -363,24 +365,71 @@ func (r *reader) name() dnsname.Name {
 	return n
 }
 
-// decodeDNS reads dnsColumns into h, whose slices it reuses, and verifies their checksum.
-// lastZone spares the parsing of a zone that is the same as the row before.
-func decodeDNS(h *ddns.Host, row []driver.Value, zones *zoneMemo, s *summer) (id int64, r reader, err error) {
+// dnsRow is dnsColumns, not yet understood.
+type dnsRow struct {
+	name, zone, flags, addresses, detail string
+	ttl, generation, sum                 int64
+}
+
+// decode reads the row into h, whose slices it reuses, and verifies the
+// checksum. It fills h even if that is wrong; the error is errSum then.
+func (d *dnsRow) decode(h *ddns.Host, zones *zoneMemo, s *summer) (err error) {
+	if h.Name, err = dnsname.Parse(d.name); err != nil {
+		return err
+	}
+	if h.Zone, err = zones.parse(d.zone); err != nil {
+		return err
+	}
+	h.TTL, h.Generation = uint32(d.ttl), uint64(d.generation)
+	if err := setFlags(h, d.flags); err != nil {
+		return err
+	}
+	if h.A, h.AAAA, err = addrs(h.A[:0], h.AAAA[:0], d.addresses); err != nil {
+		return err
+	}
+	if err := setDetail(h, d.detail); err != nil {
+		return err
+	}
+	if d.sum != sumDNS(s, h) {
+		return errSum
+	}
+	return nil
+}
+
+// decodeDNS reads dnsColumns, and leaves the reader at what follows them.
+func decodeDNS(h *ddns.Host, row []driver.Value, s *summer) (id int64, r reader, err error) {
 	r = reader{row: row}
 	id = r.num()
-	h.Name = r.name()
-	h.Zone = zones.parse(&r)
-	h.TTL = uint32(r.num())
-	r.fail(setFlags(h, r.text()))
-	h.A, h.AAAA, err = addrs(h.A[:0], h.AAAA[:0], r.text())
-	r.fail(err)
-	r.fail(setDetail(h, r.text()))
-	h.Generation = uint64(r.num())
-	sum := r.num()
-	if r.err == nil && sum != sumDNS(s, h) {
-		r.err = errSum
+	d := dnsRow{name: r.text(), zone: r.text(), ttl: r.num(), flags: r.text(), addresses: r.text(), detail: r.text(), generation: r.num(), sum: r.num()}
+	if r.err == nil {
+		r.err = d.decode(h, new(zoneMemo), s)
 	}
 	return id, r, r.err
+}
+
+// joinedColumns are dnsColumns without id as one value, a line each: asking the
+// driver for a column costs more than decoding it.
+const joinedColumns = "cast(name || '\n' || zone || '\n' || ttl || '\n' || flags || '\n' || addresses || '\n' || coalesce(detail, '') || '\n' || generation || '\n' || dns_sum as blob)"
+
+// split reads joinedColumns. The texts share the value's octets, which nobody changes.
+func (d *dnsRow) split(value driver.Value) error {
+	octets, _ := value.([]byte)
+	rest := unsafe.String(unsafe.SliceData(octets), len(octets))
+	var numbers [3]string
+	for _, into := range []*string{&d.name, &d.zone, &numbers[0], &d.flags, &d.addresses, &d.detail, &numbers[1], &numbers[2]} {
+		*into, rest, _ = strings.Cut(rest, "\n")
+	}
+	if rest != "" {
+		return errors.New("has a line break in a column")
+	}
+	for i, into := range []*int64{&d.ttl, &d.generation, &d.sum} {
+		n, err := strconv.ParseInt(numbers[i], 10, 64)
+		if err != nil {
+			return err
+		}
+		*into = n
+	}
+	return nil
 }
 
 // zoneMemo remembers the zone parsed last; hosts of a zone come in a row.
@@ -389,17 +438,15 @@ type zoneMemo struct {
 	name dnsname.Name
 }
 
-func (m *zoneMemo) parse(r *reader) dnsname.Name {
-	text := r.text()
+func (m *zoneMemo) parse(text string) (dnsname.Name, error) {
 	if text == m.text && text != "" {
-		return m.name
+		return m.name, nil
 	}
 	n, err := dnsname.Parse(text)
-	r.fail(err)
 	if err == nil {
-		m.text, m.name = text, n
+		m.text, m.name = strings.Clone(text), n
 	}
-	return n
+	return n, err
 }
 
 // rowName is what to call a row in a message, before it is known to be sound.
@@ -442,7 +489,7 @@ var errSum = errors.New("its checksum does not match")
 func decodeHost(row []driver.Value) (id int64, h *ddns.Host, err error) {
 	h = new(ddns.Host)
 	s := summer{make([]byte, 0, 256)}
-	id, r, err := decodeDNS(h, row, new(zoneMemo), &s)
+	id, r, err := decodeDNS(h, row, &s)
 	if err != nil {
 		return id, nil, &DamagedError{rowName(row), err.Error()}
 	}

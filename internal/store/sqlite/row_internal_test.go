@@ -126,7 +126,7 @@ func FuzzHostRow(f *testing.F) {
 			n, n, by, n, n, n, n, n, policy, n, credentials, shown, int64(0)}
 		var s summer
 		h := new(ddns.Host)
-		_, r, err := decodeDNS(h, row, new(zoneMemo), &s)
+		_, r, err := decodeDNS(h, row, &s)
 		if err != nil && err != errSum {
 			return
 		}
