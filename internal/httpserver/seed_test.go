@@ -2,6 +2,7 @@ package httpserver_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http/httptest"
 	"slices"
 	"strconv"
@@ -139,6 +140,47 @@ func wantCORS(t testing.TB, w *httptest.ResponseRecorder) {
 	}
 }
 
+// S12: the seed's door is for pages of any origin, as the reference's is, and no
+// other path is: a browser keeps the answers of the rest from foreign pages.
+func TestCORSAtSeedOnly(t *testing.T) {
+	r := newRig(t, fullAdmin)
+	r.add(host1, secret, ddns.Settings{})
+	cors := func(w *httptest.ResponseRecorder) (names []string) {
+		for name := range w.Header() {
+			if strings.HasPrefix(name, "Access-Control-") {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	public, admin := httpserver.Routes(r.server)
+	for _, route := range append(public, "POST /nowhere", "GET /nowhere", "OPTIONS /ip", "OPTIONS /nowhere", "OPTIONS *") {
+		method, path, _ := strings.Cut(route, " ")
+		seed := route == "POST /" || route == "OPTIONS /"
+		w := r.send(method, path, home, "", "Origin", "https://evil.example", "Access-Control-Request-Method", "POST")
+		if got := cors(w); (len(got) > 0) != seed {
+			t.Errorf("%s is answered with %q", route, got)
+		}
+	}
+	for _, route := range admin {
+		method, path, _ := strings.Cut(route, " ")
+		path = strings.NewReplacer("{name}", host1, "{id}", "aaaaaaaa").Replace(path)
+		for _, method := range []string{method, "OPTIONS"} {
+			req := httptest.NewRequest(method, path, strings.NewReader("{}"))
+			req.Header.Set("Origin", "https://evil.example")
+			req.Header.Set("Authorization", "Bearer "+adminToken)
+			w := httptest.NewRecorder()
+			r.server.Admin().ServeHTTP(w, req)
+			if got := cors(w); len(got) > 0 {
+				t.Errorf("%s %s is answered with %q", method, path, got)
+			}
+			if w.Code < 400 {
+				t.Errorf("%s %s of a foreign page is answered %d", method, path, w.Code)
+			}
+		}
+	}
+}
+
 func TestSeedRefusals(t *testing.T) {
 	t.Run("address not allowed", func(t *testing.T) {
 		r := newRig(t)
@@ -216,8 +258,7 @@ func TestSeedRefusals(t *testing.T) {
 }
 
 // S1: without separators, a hash made at 1.2.3.4 for 1host… is one for host… at
-// 1.2.3.41, and S2: a secret may begin with the end of a name. Both need two
-// hosts whose secrets make the joined texts equal; S1 needs the same secret.
+// 1.2.3.41, if both have the same secret.
 func TestSeedCollisions(t *testing.T) {
 	// The hash itself collides, and will for ever: it is the seed's.
 	if ddns.SeedHash("1.2.3.4", "1host.dyn.example.com", ddns.NewSecret(secret)) != ddns.SeedHash("1.2.3.41", "host.dyn.example.com", ddns.NewSecret(secret)) {
@@ -233,14 +274,62 @@ func TestSeedCollisions(t *testing.T) {
 	r.add("host.dyn.example.com", "", ddns.Settings{})
 	hash := ddns.SeedHash("1.2.3.4", "1host.dyn.example.com", ddns.NewSecret(secret))
 	want(t, r.send("POST", "/", "1.2.3.41", setBody("host.dyn.example.com", hash)), 401, seedJSON("fail", mismatch))
+}
 
-	// S2: a hash for a.dyn.example.co with secret "mXXXXXXXXXXXX" is one for
-	// a.dyn.example.com with "XXXXXXXXXXXX". The names are in different zones, so
-	// one installation with one zone cannot have both; what is left is that the
-	// foreign name is unknown here.
-	r.add("a.dyn.example.com", "XXXXXXXXXXXX", ddns.Settings{})
-	hash = ddns.SeedHash(home, "a.dyn.example.co", ddns.NewSecret("mXXXXXXXXXXXX"))
-	want(t, r.send("POST", "/", home, setBody("a.dyn.example.co", hash)), 401, seedJSON("fail", mismatch))
+// twoZones is ddns.Zones with two zones, one apex a part of the other's text.
+type twoZones struct{}
+
+func (twoZones) Zone(n dnsname.Name) (dnsname.Name, bool) {
+	for _, apex := range []string{"example.com", "example.co"} {
+		if apex := dnsname.MustParse(apex); n.Under(apex) {
+			return apex, true
+		}
+	}
+	return dnsname.Name{}, false
+}
+func (twoZones) Clash(dnsname.Name) error { return nil }
+
+// S2: without separators, a secret may begin with the end of a name: what is
+// made for a.example.co with "mX" holds for a.example.com with "X". It needs two
+// secrets of which one is the end of the other, which those of our making,
+// random and of one length, never are.
+func TestSeedCollisionsAcrossZones(t *testing.T) {
+	const short, long = "a.example.co", "a.example.com"
+	own := strings.Repeat("X", 20)
+	if ddns.SeedHash(home, short, ddns.NewSecret("m"+own)) != ddns.SeedHash(home, long, ddns.NewSecret(own)) {
+		t.Error("S2 is no collision any more")
+	}
+	r := newRig(t, func(c *ddns.Config, _ *httpserver.Config) { c.Zones = twoZones{} })
+	tokens := map[string]string{}
+	for _, name := range []string{short, long} {
+		tokens[name] = r.add(name, "", ddns.Settings{}).Token.Reveal()
+	}
+	if len(tokens[short]) != len(tokens[long]) {
+		t.Errorf("tokens have lengths %d and %d", len(tokens[short]), len(tokens[long]))
+	}
+	// Each proof is good at its own name and at no other, also if its maker moves
+	// the border between name and secret.
+	for _, c := range []struct {
+		name, made, secret string
+		status             int
+	}{
+		{long, short, "m" + tokens[short], 401},
+		{long, short, tokens[short], 401},
+		{long, long, tokens[short], 401},
+		{short, long, tokens[long], 401},
+		{short, long, tokens[long][1:], 401},
+		{short, short, tokens[long], 401},
+		{short, short, tokens[short], 201},
+		{long, long, tokens[long], 201},
+	} {
+		w := r.send("POST", "/", home, setBody(c.name, ddns.SeedHash(home, c.made, ddns.NewSecret(c.secret))))
+		if w.Code != c.status {
+			t.Errorf("%s, with a hash over %s: %d %s, want %d", c.name, c.made, w.Code, w.Body, c.status)
+		}
+	}
+	if a, b := r.show(short), r.show(long); len(a.A) != 1 || len(b.A) != 1 {
+		t.Errorf("the hosts have %v and %v", a.A, b.A)
+	}
 }
 
 // S3: a captured request says nothing new at its own source, and is worthless
@@ -291,11 +380,25 @@ func TestSeedUnknownIsWrong(t *testing.T) {
 	r.add(host1, secret, ddns.Settings{})
 	zero := strings.Repeat("0", 64)
 	dump := func(w *httptest.ResponseRecorder) string { return fmt.Sprint(w.Code, w.Header(), w.Body) }
-	first := dump(r.send("POST", "/", home, setBody(host1, zero)))
-	for i := range 500 {
-		name := []string{host1, "other.dyn.example.com", "example.org", "not a name", ""}[i%5]
-		if got := dump(r.send("POST", "/", home, setBody(name, zero))); got != first {
-			t.Fatalf("%q is answered %s\nand not %s", name, got, first)
+	first := r.send("POST", "/", home, setBody(host1, zero))
+	r.add("off.dyn.example.com", "", ddns.Settings{SeedOff: on()})
+	r.add("stopped.dyn.example.com", "", ddns.Settings{Suspended: on()})
+	ask := func(names ...string) {
+		for _, name := range names {
+			w := r.send("POST", "/", home, setBody(name, zero))
+			if w.Code != first.Code || w.Body.String() != first.Body.String() || !maps.EqualFunc(w.Header(), first.Header(), slices.Equal) {
+				t.Fatalf("%q is answered %s\nand not %s", name, dump(w), dump(first))
+			}
+		}
+	}
+	rounds := 10_000
+	if testing.Short() {
+		rounds = 500
+	}
+	for i := range rounds {
+		ask(host1, "other.dyn.example.com")
+		if i%50 == 0 {
+			ask("off.dyn.example.com", "stopped.dyn.example.com", "example.org", "not a name", "")
 		}
 	}
 	// No answer tells about the inside, whatever goes wrong there.
