@@ -196,6 +196,11 @@ func TestRatio(t *testing.T) {
 			}
 		}
 	}
+	// Even where a name has much, ANY gets little.
+	p := probe{qname: "big." + z, qtype: dns.TypeANY, edns: edns()}
+	if query := p.query(); float64(len(answer(query, false))) > 2.5*float64(len(query)) {
+		t.Errorf("big ANY: %d octets for %d", len(answer(query, false)), len(query))
+	}
 }
 
 func TestConfigErrors(t *testing.T) {

@@ -16,8 +16,10 @@ const (
 )
 
 // Answer answers the question that w was started with, class IN, whose name
-// must be at or below the apex. It sets rcode and AA. The question types that
-// ask for something else than an answer (AXFR, IXFR) are the caller's.
+// must be at or below the apex. It sets rcode and AA. A chain of CNAME and DNAME
+// records is followed as far as this zone goes: not into another zone, be it one
+// inside of this one among the same [Zones]. The question types that ask for
+// something else than an answer (AXFR, IXFR) are the caller's.
 func (z *Zone) Answer(w *Writer, qtype uint16) {
 	// The serial before the data: a SOA never claims what is not there yet.
 	serial := z.serial.Load()
@@ -36,7 +38,7 @@ func (z *Zone) Answer(w *Writer, qtype uint16) {
 			return
 		}
 		if z.boundaries > 0 {
-			if cut, s := z.boundary(rel); s != nil {
+			if cut, s := governor(z.static, rel); s != nil {
 				cutName := name[len(rel)-len(cut):]
 				switch {
 				case s.rrtype == dns.TypeDNAME:
@@ -47,7 +49,7 @@ func (z *Zone) Answer(w *Writer, qtype uint16) {
 					dnames[hop] = s
 					name = w.redirect(name, cutName, s)
 					// Who asked for the CNAME has it.
-					if name == nil || qtype == dns.TypeCNAME || !z.holds(name) || contains(owners[:hop+1], name) {
+					if name == nil || qtype == dns.TypeCNAME || !z.answersFor(name) || contains(owners[:hop+1], name) {
 						return
 					}
 					continue
@@ -71,7 +73,7 @@ func (z *Zone) Answer(w *Writer, qtype uint16) {
 			w.set(name, alias)
 			owners[hop] = name
 			name = alias.rdata[0]
-			if !z.holds(name) || contains(owners[:hop+1], name) {
+			if !z.answersFor(name) || contains(owners[:hop+1], name) {
 				return
 			}
 			continue
@@ -151,22 +153,6 @@ func (z *Zone) wildcard(rel []byte) match {
 	return match{}
 }
 
-// boundary returns the topmost delegation at or above rel, or DNAME above it.
-func (z *Zone) boundary(rel []byte) (at []byte, found *rrset) {
-	for name := rel; ; name = parent(name) {
-		n := z.static[string(name)]
-		if s := n.set(dns.TypeDNAME); s != nil && len(name) < len(rel) {
-			at, found = name, s
-		}
-		if len(name) == 0 {
-			return at, found
-		}
-		if s := n.set(dns.TypeNS); s != nil {
-			at, found = name, s
-		}
-	}
-}
-
 // redirect answers name, which is below the DNAME record of owner, with the
 // CNAME that the record means (RFC 6672 section 3.1), and returns where that
 // leads; nil if it leads to a name that is too long.
@@ -221,7 +207,8 @@ func (w *Writer) both(owner []byte, m *match, rrtype uint16) {
 	}
 }
 
-// any answers type ANY with one RRset (RFC 8482 section 4.1).
+// any answers type ANY with one RRset (RFC 8482 section 4.1): of static ones the
+// smallest, so that the answer serves nobody as an amplifier.
 func (z *Zone) any(w *Writer, serial uint32, name []byte, m *match) {
 	switch {
 	case len(m.host.a) > 0:
@@ -231,7 +218,13 @@ func (z *Zone) any(w *Writer, serial uint32, name []byte, m *match) {
 	case len(name) == len(z.suffix):
 		z.writeSOA(w, serial, z.soa.ttl)
 	case m.node != nil && len(m.node.sets) > 0:
-		w.both(name, m, m.node.sets[0].rrtype)
+		least := m.node.sets[0]
+		for _, s := range m.node.sets {
+			if s.size < least.size {
+				least = s
+			}
+		}
+		w.both(name, m, least.rrtype)
 	default:
 		w.both(name, m, dns.TypeTXT)
 	}

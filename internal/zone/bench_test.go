@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"strings"
 	"testing"
 
 	"codeberg.org/miekg/dns"
@@ -156,6 +157,7 @@ func TestOrdinaryAnswersAllocateNothing(t *testing.T) {
 		"txt":      prepare("x.w.dyn.example.com", dns.TypeTXT),
 		"soa":      prepare("dyn.example.com", dns.TypeSOA),
 		"ns":       prepare("dyn.example.com", dns.TypeNS),
+		"long":     prepare(strings.Repeat("a", 63)+"."+strings.Repeat("b", 63)+".dyn.example.com", dns.TypeA),
 	} {
 		var w zone.Writer
 		if n := testing.AllocsPerRun(100, func() { q.ask(z, &w) }); n != 0 {

@@ -2,7 +2,6 @@ package zone
 
 import (
 	"fmt"
-	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -50,30 +49,6 @@ func (n *node) set(rrtype uint16) *rrset {
 
 func newRecords(file string, apex dnsname.Name) *Records {
 	return &Records{file: file, apex: apex, nodes: map[string]*node{"": {}}}
-}
-
-// Len is the number of records, the SOA included.
-func (r *Records) Len() int { return r.count }
-
-// File is the name that was given to [Parse], for messages.
-func (r *Records) File() string { return r.file }
-
-// All yields the owner and the type of each RRset, the SOA's not among them, in a
-// fixed order.
-func (r *Records) All() iter.Seq2[dnsname.Name, uint16] {
-	return func(yield func(dnsname.Name, uint16) bool) {
-		for _, rel := range slices.Sorted(maps.Keys(r.nodes)) {
-			owner, _, err := dnsname.FromWire([]byte(rel + r.apex.Wire()))
-			if err != nil {
-				return // add took no such name
-			}
-			for _, s := range r.nodes[rel].sets {
-				if !yield(owner, s.rrtype) {
-					return
-				}
-			}
-		}
-	}
 }
 
 // clone copies what addNameServers may change: the map, and the nodes' lists.
@@ -127,13 +102,13 @@ func (r *Records) add(owner dnsname.Name, rrtype uint16, ttl uint32, rdata []byt
 
 // governor returns what takes the data of owner away from its zone: the topmost
 // delegation at or above it, or DNAME above it (RFC 6672 section 2.4).
-func governor(nodes map[string]*node, rel string) (at string, found *rrset) {
+func governor[T string | []byte](nodes map[string]*node, rel T) (at T, found *rrset) {
 	for name := rel; ; name = name[1+int(name[0]):] {
-		n := nodes[name]
+		n := nodes[string(name)] // allocates nothing
 		if s := n.set(dns.TypeDNAME); s != nil && len(name) < len(rel) {
 			at, found = name, s
 		}
-		if name == "" {
+		if len(name) == 0 {
 			return at, found
 		}
 		if s := n.set(dns.TypeNS); s != nil {

@@ -206,7 +206,8 @@ func TestZones(t *testing.T) {
 	child := mustNew(t, zone.Config{Apex: dnsname.MustParse("child.example.org")})
 	hidden := mustNew(t, zone.Config{Apex: dnsname.MustParse("hidden.example.org")})
 	parent := mustNew(t, zone.Config{Apex: dnsname.MustParse("example.org"), Records: mustParse(t, "child NS ns.example.net.\n", "example.org")})
-	zones, err := zone.NewZones(parent, child, hidden)
+	deep := mustNew(t, zone.Config{Apex: dnsname.MustParse("x.child.example.org")})
+	zones, err := zone.NewZones(parent, child, hidden, deep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,9 +219,10 @@ func TestZones(t *testing.T) {
 		{"example.org", dns.TypeA, parent},
 		{"a.b.example.org", dns.TypeA, parent},
 		{"child.example.org", dns.TypeA, child},
-		{"x.child.example.org", dns.TypeDS, child},
+		{"y.child.example.org", dns.TypeDS, child},
 		{"child.example.org", dns.TypeDS, parent},
 		{"hidden.example.org", dns.TypeDS, hidden}, // the parent knows nothing of it
+		{"x.child.example.org", dns.TypeDS, deep},  // nor does the parent's parent of this one
 		{"example.org", dns.TypeDS, parent},
 		{"badexample.org", dns.TypeA, nil},
 		{"org", dns.TypeA, nil},
@@ -239,5 +241,45 @@ func TestZones(t *testing.T) {
 	}
 	if (*zone.Zones)(nil).Find([]byte{0}, dns.TypeA) != nil {
 		t.Error("no zones found one")
+	}
+}
+
+// TestZonesDSAcrossDelegation: who delegates something above a zone is not its parent.
+func TestZonesDSAcrossDelegation(t *testing.T) {
+	top := mustNew(t, zone.Config{Apex: dnsname.MustParse("example.org"), Records: mustParse(t, "child NS ns.example.net.\n", "example.org")})
+	deep := mustNew(t, zone.Config{Apex: dnsname.MustParse("x.child.example.org")})
+	zones, err := zone.NewZones(top, deep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := zones.Find([]byte(deep.Apex().Wire()), dns.TypeDS); got != deep {
+		t.Errorf("DS of %s is for %s", deep.Apex(), got.Apex())
+	}
+}
+
+// TestNestedZones: a zone says nothing about names of a zone inside of it, not
+// even at the end of a CNAME or DNAME.
+func TestNestedZones(t *testing.T) {
+	outer := mustNew(t, zone.Config{Apex: dnsname.MustParse("example.org"), Records: mustParse(t, `
+www   CNAME nas.inner
+old   DNAME inner
+apex  CNAME inner
+other CNAME nas.innermost
+`, "example.org")})
+	inner := mustNew(t, zone.Config{Apex: dnsname.MustParse("inner.example.org")})
+	setHost(t, outer, "nas.innermost.example.org", 1, "192.0.2.1")
+	setHost(t, inner, "nas.inner.example.org", 1, "192.0.2.2")
+	if _, err := zone.NewZones(inner, outer); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ qname, want string }{
+		{"www.example.org", "NOERROR aa\n  answer     www.example.org. 3600 IN CNAME nas.inner.example.org.\n"},
+		{"apex.example.org", "NOERROR aa\n  answer     apex.example.org. 3600 IN CNAME inner.example.org.\n"},
+		{"nas.old.example.org", "NOERROR aa\n  answer     old.example.org. 3600 IN DNAME inner.example.org.\n  answer     nas.old.example.org. 3600 IN CNAME nas.inner.example.org.\n"},
+		{"other.example.org", "NOERROR aa\n  answer     other.example.org. 3600 IN CNAME nas.innermost.example.org.\n  answer     nas.innermost.example.org. 60 IN A 192.0.2.1\n"},
+	} {
+		if got := show(t, ask(outer, tt.qname, dns.TypeA, 1232)); got != tt.want {
+			t.Errorf("%s: got\n%swant\n%s", tt.qname, got, tt.want)
+		}
 	}
 }

@@ -13,7 +13,8 @@ type Zones struct {
 	byApex map[string]*Zone
 }
 
-// NewZones makes Zones. Two of them with one apex is an error.
+// NewZones makes Zones, and each zone one of them: see [Zone.Answer]. Two of them
+// with one apex is an error.
 func NewZones(zones ...*Zone) (*Zones, error) {
 	s := &Zones{byApex: make(map[string]*Zone, len(zones))}
 	for _, z := range zones {
@@ -21,6 +22,9 @@ func NewZones(zones ...*Zone) (*Zones, error) {
 			return nil, fmt.Errorf("zone %s is there twice; name it once", z.apex)
 		}
 		s.byApex[z.apex.Wire()] = z
+	}
+	for _, z := range zones {
+		z.among.Store(s)
 	}
 	return s, nil
 }
@@ -55,6 +59,16 @@ func (s *Zones) longest(name []byte) *Zone {
 }
 
 func (z *Zone) delegates(name []byte) bool {
-	_, s := z.boundary(z.relative(name))
-	return s != nil && s.rrtype == dns.TypeNS
+	rel := z.relative(name)
+	at, s := governor(z.static, rel)
+	return s != nil && s.rrtype == dns.TypeNS && len(at) == len(rel)
+}
+
+// answersFor tells whether a question for name, lower case in wire form, is this
+// zone's: name is at or below the apex, and in no zone inside of this one.
+func (z *Zone) answersFor(name []byte) bool {
+	if s := z.among.Load(); s != nil {
+		return s.longest(name) == z
+	}
+	return z.holds(name)
 }
