@@ -189,8 +189,9 @@ func (s *Server) serveTCP(c *net.TCPConn, client netip.Addr, counts *counts, buf
 		out := append(*held, 0, 0)
 		reply := r.respond(query, out[start+2:start+2], client, true, s.config.Now())
 		if len(reply) == 0 {
-			if len(query) < headerLen {
-				return // not DNS
+			if len(query) < headerLen { // not DNS: send what there is, and go
+				flush()
+				return
 			}
 			continue
 		}

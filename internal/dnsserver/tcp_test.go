@@ -105,6 +105,14 @@ func TestTCPTimeouts(t *testing.T) {
 		c.Write([]byte{0, 3, 1, 2, 3})
 		closed(t, c)
 	})
+	t.Run("not DNS after a query", func(t *testing.T) {
+		t.Parallel()
+		c := dial(t, "tcp", s.Addrs()[0])
+		c.Write(append(framed(hostQuery(1)), 0, 3, 1, 2, 3))
+		if got := closed(t, c); len(got) < 20 {
+			t.Errorf("the query was not answered: %x", got)
+		}
+	})
 	t.Run("trickle", func(t *testing.T) {
 		t.Parallel()
 		// An octet now and then does not keep a connection alive.
