@@ -59,6 +59,13 @@ func (c serveCommand) Run(a *app) error {
 	if c.Check {
 		return checkSettings(a, settings)
 	}
+	// Messages and log go one way, so that they keep their order.
+	stderr, queue := a.stderr, &lineQueue{w: a.stderr}
+	a.stderr = queue
+	defer func() {
+		_ = queue.Close()
+		a.stderr = stderr
+	}()
 	d, err := open(a.ctx, settings, newLogger(a.stderr, settings.LogLevel, settings.LogJSON))
 	if err != nil {
 		return err
