@@ -15,7 +15,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -38,7 +40,9 @@ var update = flag.Bool("update", false, "rewrite the expected outputs in testdat
 //	dig ARGUMENTS          ask the daemon with the real dig and print status and sections, one space
 //	                       between words, the SOA serial as SERIAL
 //	curl ARGUMENTS         the real curl, quiet
-//	certificates           make ca.pem, and cert.pem with key.pem for localhost and 127.0.0.1
+//	certificates [renewed] make ca.pem, and cert.pem with key.pem for localhost and 127.0.0.1; renewed: in the
+//	                       place of those, and $HTTPS and $ADMIN stay
+//	sighup TEXT            send SIGHUP, and wait until the daemon's log says so in one more line
 func TestScript(t *testing.T) {
 	for _, name := range []string{"dig", "curl", "sqlite3"} {
 		needProgram(t, name)
@@ -62,6 +66,7 @@ func TestScript(t *testing.T) {
 			"dig":          cmdDig,
 			"curl":         cmdCurl,
 			"certificates": cmdCertificates,
+			"sighup":       cmdSighup,
 		},
 	})
 }
@@ -293,7 +298,24 @@ func cmdCertificates(ts *testscript.TestScript, neg bool, args []string) {
 	for name, data := range map[string][]byte{"ca.pem": ca, "cert.pem": cert, "key.pem": key} {
 		ts.Check(os.WriteFile(ts.MkAbs(name), data, 0o600))
 	}
+	if len(args) > 0 {
+		return
+	}
 	port := freePort(storyOf(ts).t)
 	ts.Setenv("HTTPS", v4(port))
 	ts.Setenv("ADMIN", v4(freePort(storyOf(ts).t)))
+}
+
+func cmdSighup(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: sighup TEXT")
+	}
+	d := storyOf(ts).running(ts)
+	before := strings.Count(d.output(), args[0])
+	ts.Check(d.cmd.Process.Signal(syscall.SIGHUP))
+	for deadline := time.Now().Add(20 * time.Second); strings.Count(d.output(), args[0]) == before; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("after SIGHUP the log does not say %q:\n%s", args[0], d.output())
+		}
+	}
 }
