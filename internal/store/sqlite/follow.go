@@ -37,6 +37,7 @@ func (s *Store) Follow(load func(*ddns.Host) error, loaded func(), apply func(dd
 			loaded()
 		}
 		w.follow = apply
+		s.background.Go(func() { s.warm(s.lives) })
 		return nil
 	})
 }

@@ -51,8 +51,8 @@ const (
 type Config struct {
 	Log *slog.Logger     // nil: nothing is logged
 	Now func() time.Time // for SOA serials; nil: time.Now
-	// Cache bounds the decoded hosts that are kept, in bytes. 0: 64 MiB;
-	// negative: none.
+	// Cache bounds the decoded hosts that are kept, in bytes. 0: 192 MiB, which
+	// is some 120,000 hosts; negative: none.
 	Cache int
 	// PageCache bounds the writer's cache of database pages, in bytes. 0: 64 MiB.
 	// Readers have 512 KiB each: a commit makes them forget their pages anyway.
@@ -76,7 +76,7 @@ func (cfg Config) withDefaults() Config {
 }
 
 const (
-	defaultCache     = 64 << 20
+	defaultCache     = 192 << 20
 	defaultPageCache = 64 << 20
 	// maxReaders bounds the connections that read at the same time.
 	maxReaders  = 4
@@ -102,6 +102,10 @@ type Store struct {
 	writer *writer
 
 	readers chan *conn // maxReaders of them at rest; nil: not yet opened
+
+	background sync.WaitGroup // ends when stop is called
+	lives      context.Context
+	stop       context.CancelFunc
 
 	closeOnce sync.Once
 	closeErr  error
@@ -154,6 +158,7 @@ func Open(dir string, cfg Config) (_ *Store, err error) {
 		cfg.Log.Info("the store was not closed last time; its log has been read", "file", file)
 	}
 	s.writer = w
+	s.lives, s.stop = context.WithCancel(context.Background())
 	go w.run()
 	return s, nil
 }
@@ -307,6 +312,8 @@ func syncDir(dir string) error {
 // lock back. Later calls of any method return ErrClosed.
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
+		s.stop()
+		s.background.Wait()
 		close(s.writer.closing)
 		<-s.writer.stopped
 		var errs []error
@@ -389,21 +396,11 @@ const selectByName = "select " + hostColumns + ", recent, chunks from hosts wher
 func (s *Store) readEntry(c *conn, name dnsname.Name, credentials bool) (*entry, error) {
 	var e *entry
 	text := name.String()
-	err := c.query(selectByName, func(row []driver.Value) error {
-		id, h, err := decodeHost(row)
-		if err != nil {
-			return err
+	err := c.query(selectByName, func(row []driver.Value) (err error) {
+		if e, err = decodeEntry(row); err == nil && e.host.Name != name {
+			err = &DamagedError{"host " + text, "its name leads to the row of " + e.host.Name.String()}
 		}
-		if h.Name != name {
-			return &DamagedError{"host " + text, "its name leads to the row of " + h.Name.String()}
-		}
-		recent, _ := row[len(row)-2].(string)
-		chunks, _ := row[len(row)-1].([]byte)
-		if len(chunks) != len(noChunks) {
-			return &DamagedError{"host " + text, "its history cannot be found"}
-		}
-		e = &entry{id: id, host: h, recent: trimRecent(recent), chunks: chunks}
-		return nil
+		return err
 	}, text)
 	if err != nil || e == nil || !credentials {
 		return e, err
@@ -411,6 +408,20 @@ func (s *Store) readEntry(c *conn, name dnsname.Name, credentials bool) (*entry,
 	e.creds, err = readCredentials(c, text, s.damaged)
 	e.complete = true
 	return e, err
+}
+
+// decodeEntry reads hostColumns, recent and chunks.
+func decodeEntry(row []driver.Value) (*entry, error) {
+	id, h, err := decodeHost(row)
+	if err != nil {
+		return nil, err
+	}
+	recent, _ := row[len(row)-2].(string)
+	chunks, _ := row[len(row)-1].([]byte)
+	if len(chunks) != len(noChunks) {
+		return nil, &DamagedError{"host " + h.Name.String(), "its history cannot be found"}
+	}
+	return &entry{id: id, host: h, recent: trimRecent(recent), chunks: chunks}, nil
 }
 
 // Credential finds a credential by its ID.
