@@ -250,7 +250,8 @@ func position(file string, line int) string {
 // typeName is the mnemonic of a type, TYPE666 for an unknown one (RFC 3597 section 5).
 func typeName(rrtype uint16) string { return dnsutil.TypeToString(rrtype) }
 
-// A ClashError says that a name cannot be a host because of a static record.
+// A ClashError says that a name cannot be a host because of a static record. What
+// to do depends on which of them was first, so the caller says it.
 type ClashError struct {
 	Owner dnsname.Name
 	File  string // as it was given to Parse
@@ -259,7 +260,7 @@ type ClashError struct {
 }
 
 func (e *ClashError) Error() string {
-	return fmt.Sprintf("%s cannot be a host: %s: %s; choose another name, or remove that record", e.Owner, position(e.File, e.Line), e.Why)
+	return fmt.Sprintf("%s cannot be a host: %s: %s", e.Owner, position(e.File, e.Line), e.Why)
 }
 
 // CheckHost tells whether owner may be a host beside the static records; if

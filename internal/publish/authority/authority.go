@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"godwit/internal/ddns"
 	"godwit/internal/dnsname"
@@ -75,20 +76,10 @@ func New(configs []ZoneConfig, log *slog.Logger) (*Authority, error) {
 		a.list = append(a.list, z)
 		a.prints[c.Apex] = print.Sum(nil)
 	}
-	slices.SortFunc(a.list, func(x, y *zone.Zone) int { return compareNames(x.Apex(), y.Apex()) })
+	slices.SortFunc(a.list, func(x, y *zone.Zone) int { return strings.Compare(x.Apex().String(), y.Apex().String()) })
 	var err error
 	a.zones, err = zone.NewZones(a.list...)
 	return a, err
-}
-
-func compareNames(x, y dnsname.Name) int {
-	if x.String() < y.String() {
-		return -1
-	}
-	if x == y {
-		return 0
-	}
-	return 1
 }
 
 // Zones are the zones for the DNS server to ask.
@@ -170,7 +161,8 @@ func (a *Authority) Follow(ctx context.Context, feed Feed) (Loaded, error) {
 		err := load(h)
 		var clash *zone.ClashError
 		if errors.As(err, &clash) && len(clashes) < 10 {
-			clashes = append(clashes, err) // show several at once
+			// Show several at once.
+			clashes = append(clashes, fmt.Errorf("%w; take the record out of the zone file, or remove the host while it is out", err))
 			return nil
 		}
 		return err
@@ -200,10 +192,8 @@ func (a *Authority) apply(c ddns.Commit) {
 		}
 	}
 	for apex, serial := range c.Serials {
-		for _, z := range a.list {
-			if z.Apex() == apex {
-				z.SetSerial(uint32(serial))
-			}
+		if z := a.zone(apex); z != nil && z.Apex() == apex {
+			z.SetSerial(uint32(serial))
 		}
 	}
 }
@@ -211,8 +201,10 @@ func (a *Authority) apply(c ddns.Commit) {
 // setter is (*zone.Zone).Set, or what stands in for it at the start.
 type setter func(z *zone.Zone, owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt []string, generation uint64) error
 
-// show sets each owner name's records. RRsets of one owner stand together.
+// show sets each owner name's records. RRsets of one owner stand together. What
+// cannot be shown keeps nothing else from being shown.
 func (a *Authority) show(sets []ddns.RRset, generation uint64, set setter) error {
+	var errs []error
 	for len(sets) > 0 {
 		owner := sets[0].Owner
 		var addrs, addrs6 []netip.Addr
@@ -234,15 +226,16 @@ func (a *Authority) show(sets []ddns.RRset, generation uint64, set setter) error
 			continue // of a zone that is not configured
 		}
 		if err := set(z, owner, ttl, addrs, addrs6, texts, generation); err != nil {
-			return err
+			errs = append(errs, err)
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // hide takes away the names that a host showed before and does not show after.
 func (a *Authority) hide(change ddns.HostChange, after []ddns.RRset) {
-	for _, was := range change.Before.RRsets() {
+	var room [8]ddns.RRset
+	for _, was := range change.Before.AppendRRsets(room[:0]) {
 		if slices.ContainsFunc(after, func(is ddns.RRset) bool { return is.Owner == was.Owner }) {
 			continue
 		}

@@ -1,6 +1,7 @@
 package authority_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -287,8 +288,44 @@ func TestStaticRecordsClash(t *testing.T) {
 	r.store.Close()
 	_, err := open(t, dir, "; moved\nnas A 192.0.2.9\n", apex)
 	var clash *zone.ClashError
-	if !errors.As(err, &clash) || !strings.Contains(err.Error(), "dyn.zone:2") {
-		t.Errorf("start with a record at a host: got %v, want a clash at dyn.zone:2", err)
+	if !errors.As(err, &clash) || !strings.Contains(err.Error(), "dyn.zone:2") || !strings.Contains(err.Error(), "take the record out") {
+		t.Errorf("start with a record at a host: got %v, want a clash at dyn.zone:2 and what to do", err)
+	}
+}
+
+// commits is a feed of no hosts, and of whatever a test calls apply with.
+type commits struct{ apply func(ddns.Commit) }
+
+func (c *commits) Follow(_ func(*ddns.Host) error, loaded func(), apply func(ddns.Commit)) error {
+	loaded()
+	c.apply = apply
+	return nil
+}
+
+func (*commits) Zone(context.Context, dnsname.Name, []byte) (ddns.Serial, error) { return 7, nil }
+
+// TestShowsTheRest: a name that cannot be shown, which admission prevents, keeps
+// no other name and no serial from being shown.
+func TestShowsTheRest(t *testing.T) {
+	auth, err := authority.New(configs("www A 192.0.2.80\n", apex), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var feed commits
+	if _, err := auth.Follow(t.Context(), &feed); err != nil {
+		t.Fatal(err)
+	}
+	pc := dnsname.MustParse("pc.dyn.example.com")
+	host := &ddns.Host{
+		Name: nas, Zone: apex, TTL: 60, Generation: 1, A: addrs("198.51.100.7"),
+		Followers: []ddns.Follower{{Name: dnsname.MustParse("www.dyn.example.com"), A: true}, {Name: pc, A: true}},
+	}
+	feed.apply(ddns.Commit{Changes: []ddns.HostChange{{After: host}}, Serials: map[dnsname.Name]ddns.Serial{apex: 8, dnsname.MustParse("other.example"): 9}})
+	r := &rig{t: t, auth: auth}
+	r.want("nas.dyn.example.com", dns.TypeA, "60 IN A 198.51.100.7")
+	r.want("pc.dyn.example.com", dns.TypeA, "60 IN A 198.51.100.7")
+	if got := auth.List()[0].Serial(); got != 8 {
+		t.Errorf("serial %d, want 8", got)
 	}
 }
 
