@@ -23,10 +23,10 @@ STAMP = $(if $(shell git status --porcelain >/dev/null 2>&1 && echo yes),-buildv
 
 say = @printf '\n\033[1m== %s\033[0m\n' $(1)
 
-.PHONY: help build demo check lint test long bench fuzz deps tools clean
+.PHONY: help build demo check lint test long bench bench-peers fuzz deps tools clean
 
 help: ## list the targets (this)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 build: ## build the program to bin/godwit
 	CGO_ENABLED=0 $(GO) build -trimpath $(STAMP) -o bin/godwit ./cmd/godwit
@@ -65,6 +65,12 @@ fuzz: ## every fuzz target, sharing FUZZ_SECONDS
 
 bench: ## benchmarks with allocations; BENCH=regexp chooses, COUNT=10 is for benchstat
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
+
+bench-peers: ## side by side with BIND, Knot and NSD (bench/README.md has what it needs); some 20 minutes
+	bench/dns.sh knot nsd godwit
+	bench/dns.sh -x "-Q 20000" knot nsd godwit
+	bench/updates.sh ubind uknot godwit
+	bench/million.sh knot nsd godwit
 
 deps: ## install the programs that the tests run (apt), if any is missing
 	@scripts/deps.sh

@@ -1,0 +1,55 @@
+# One start_<name> function per server: starts it in the foreground form through run(), for the zone in $Z.
+# Sourced by lib.sh. PORT_<name> is its port; ADDR_<name> its address where that is not 127.0.0.1.
+# args_<name> (update servers) prints the arguments with which the load client speaks to it.
+
+: "${NSD:=nsd}" "${KNOTD:=knotd}" "${NAMED:=named}"
+
+# --- godwit --------------------------------------------------------------------------------------------
+
+: "${PORT_godwit:=$((PORT_BASE + 70))}" "${PORT_godwit_http:=$((PORT_BASE + 71))}"
+start_godwit() {
+	godwit_data
+	run godwit "$BIN/godwit" serve --zone dyn.example.com --data "$Z/godwit-data" --dns "$(addr godwit)" \
+		--http "127.0.0.1:$PORT_godwit_http" --changes-per-hour 0 --requests-per-second 0
+}
+args_godwit() { echo "-seed http://127.0.0.1:$PORT_godwit_http/ -creds $Z/godwit-creds -spread -dns $(addr godwit)"; }
+
+# godwit_data: imports the hosts of $Z once.
+godwit_data() {
+	built godwit
+	[ -f "$Z/godwit-data/imported" ] && return
+	local f p i
+	rm -rf "$Z/godwit-data"
+	"$BIN/godwit" serve --zone dyn.example.com --data "$Z/godwit-data" --dns "$(addr godwit)" \
+		--http "127.0.0.1:$PORT_godwit_http" >"$RUN/import.log" 2>&1 & p=$!
+	for i in $(seq 100); do [ -S "$Z/godwit-data/admin.sock" ] && break; sleep 0.1; done
+	for f in "$Z"/godwit-?.json; do
+		say "importing $f"
+		"$BIN/godwit" host import "$f" --target "local:$Z/godwit-data" >>"$RUN/import.log" 2>&1 || { kill "$p"; die "the import failed; see $RUN/import.log"; }
+	done
+	kill "$p"; wait "$p"
+	touch "$Z/godwit-data/imported"
+}
+
+# --- answering -----------------------------------------------------------------------------------------
+
+: "${PORT_nsd:=$((PORT_BASE + 1))}"
+start_nsd() { conf nsd.conf nsd; run nsd "$NSD" -d -c "$C"; }
+
+: "${PORT_knot:=$((PORT_BASE + 2))}"
+start_knot() { conf knot.conf knot; mkdir "$D/run" "$D/db"; run knot "$KNOTD" -c "$C"; }
+
+: "${PORT_bind:=$((PORT_BASE + 3))}"
+start_bind() { conf named.conf bind; run bind "$NAMED" -f -n 1 -c "$C"; }
+
+# --- updating ------------------------------------------------------------------------------------------
+
+TSIG=k:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE= # the key in conf/*-upd.conf
+
+: "${PORT_ubind:=$((PORT_BASE + 21))}"
+start_ubind() { conf named-upd.conf ubind; cp "$Z/zone" "$D/zone"; run ubind "$NAMED" -f -n 1 -c "$C"; }
+args_ubind() { echo "-rfc2136 $(addr ubind) -tsig $TSIG"; }
+
+: "${PORT_uknot:=$((PORT_BASE + 22))}"
+start_uknot() { conf knot-upd.conf uknot; mkdir "$D/run" "$D/db"; cp "$Z/zone" "$D/zone"; run uknot "$KNOTD" -c "$C"; }
+args_uknot() { echo "-rfc2136 $(addr uknot) -tsig $TSIG"; }
