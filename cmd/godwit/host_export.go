@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/term"
-
 	"godwit/internal/client"
 )
 
@@ -43,7 +41,7 @@ func (c hostExportCommand) Run(a *app) error {
 		options.Host = c.Host.String()
 	}
 	if c.Output == "" {
-		if f, ok := a.stdout.(*os.File); ok && c.WithSecrets && term.IsTerminal(int(f.Fd())) {
+		if c.WithSecrets && isTerminal(a.stdout) {
 			return usage("secrets are not shown on a terminal; add -o FILE")
 		}
 		return server.Export(a.ctx, a.stdout, options)
@@ -80,5 +78,13 @@ func writeNew(name string, fill func(io.Writer) error) (err error) {
 	if err := errors.Join(fill(w), w.Flush(), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), name)
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	// The name is durable when its directory is.
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -47,6 +47,9 @@ func (c hostImportCommand) Run(a *app) error {
 			return fmt.Errorf("%w; name a file that can be read", err)
 		}
 		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return fmt.Errorf("%s is a directory; name a file that can be read", c.File)
+		}
 		in = f
 	}
 	if c.Addresses != "" {

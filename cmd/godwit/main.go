@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/term"
 
 	"godwit/internal/config"
 )
@@ -88,11 +89,49 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 }
 
 func (a *app) run(args []string) int {
+	out := &results{Writer: a.stdout}
+	a.stdout = out
+	code := a.do(args)
+	if out.err != nil {
+		a.say("godwit: the result could not be written: %s; make room, and look before you repeat a change (for a token that is lost: godwit host rotate)", out.err)
+		return exitFailed
+	}
+	return code
+}
+
+// results is standard output. It remembers that it could not be written: what
+// is shown once must not get lost with exit code 0.
+type results struct {
+	io.Writer
+	err error
+}
+
+func (r *results) Write(p []byte) (int, error) {
+	n, err := r.Writer.Write(p)
+	if err != nil && r.err == nil {
+		r.err = err
+	}
+	return n, err
+}
+
+// isTerminal tells whether a stream is a person's screen or keyboard.
+func isTerminal(stream any) bool {
+	if r, ok := stream.(*results); ok {
+		stream = r.Writer
+	}
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// do runs the command and says why it did not succeed, unless that is that its
+// result could not be written.
+func (a *app) do(args []string) int {
+	out := a.stdout.(*results)
 	switch {
 	case len(args) == 0:
 		// Asked for nothing: say what there is, as a mistake.
 		a.stdout = a.stderr
-		a.parse([]string{"--help"})
+		_, _, _ = a.parse([]string{"--help"})
 		return exitUsage
 	case args[0] == "help":
 		args = append(slices.Clone(args[1:]), "--help")
@@ -103,6 +142,9 @@ func (a *app) run(args []string) int {
 	}
 	if err == nil {
 		err = command.Run(a)
+	}
+	if out.err != nil {
+		return exitFailed
 	}
 	return a.explain(command, err)
 }

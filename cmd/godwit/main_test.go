@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -261,6 +263,8 @@ func TestUsageErrors(t *testing.T) {
 		{"get", "--url"},
 		{"set --url=http://127.0.0.1 --host=nas.dyn.example.com", "the host's secret is needed; add --secret-file FILE"},
 		{"get --url=http://127.0.0.1 -4 -6", "exclude each other"},
+		{"get --url=ddns.example.com", "write it as https://ddns.example.com"},
+		{"set --url=ftp://ddns.example.com --host=nas.dyn.example.com --secret-file=/dev/null", "write it as https://ddns.example.com"},
 		{"restore f --target=https://ddns.example.com", "name it: --target local:DIR"},
 		{"version now", "unexpected argument now"},
 	} {
@@ -292,6 +296,8 @@ func TestFailures(t *testing.T) {
 		{[]string{"backup", filepath.Join(empty, "b.db"), "--target", "local:" + empty}, "there is no store in " + empty},
 		{[]string{"restore", filepath.Join(empty, "b.db"), "--target", "local:" + empty}, "no such file"},
 		{[]string{"host", "import", filepath.Join(empty, "none"), "--target", "local:" + empty}, "name a file that can be read"},
+		{[]string{"host", "import", empty, "--target", "local:" + empty}, "name a file that can be read"},
+		{[]string{"set", "--url", "http://127.0.0.1:1", "--host", "nas.dyn.example.com", "--secret-file", empty}, "give a file that holds the secret"},
 		{[]string{"get", "--url", "http://127.0.0.1:1"}, "check the URL and that the server runs"},
 		{[]string{"set", "--url", "http://127.0.0.1:1", "--host", "nas.dyn.example.com", "--secret-file", filepath.Join(empty, "none")}, "give a file that holds the secret"},
 	} {
@@ -324,5 +330,37 @@ func TestVersion(t *testing.T) {
 	}
 	if got := must(t, "version", "--json"); !strings.HasPrefix(got, "{\n  \"version\": \"") {
 		t.Errorf("got %q", got)
+	}
+}
+
+// fullDisk takes so many octets, and then no more.
+type fullDisk struct{ room int }
+
+func (f *fullDisk) Write(p []byte) (int, error) {
+	n := min(len(p), f.room)
+	if f.room -= n; n < len(p) {
+		return n, syscall.ENOSPC
+	}
+	return n, nil
+}
+
+// TestResultIsWritten: a result that could not be written is no success, least
+// of all one that is shown once.
+func TestResultIsWritten(t *testing.T) {
+	_, target := start(t)
+	must(t, "host", "add", "nas.dyn.example.com", "--target", target)
+	for _, command := range []string{"version", "version --json", "host list", "host list --json", "host show nas.dyn.example.com", "host add new.dyn.example.com",
+		"host token add nas.dyn.example.com", "host rotate nas.dyn.example.com --json", "host export", "zone list", "check", "help"} {
+		for _, room := range []int{0, 5} {
+			args := strings.Fields(strings.Replace(command, "new", fmt.Sprintf("new%d", room), 1))
+			if len(args) > 1 && args[0] != "version" || command == "check" {
+				args = append(args, "--target", target)
+			}
+			var stderr bytes.Buffer
+			a := &app{ctx: t.Context(), stdin: strings.NewReader(""), stdout: &fullDisk{room}, stderr: &stderr, env: config.OSEnvironment(), now: time.Now}
+			if code := a.run(args); code != exitFailed || !strings.Contains(stderr.String(), "no space left") {
+				t.Errorf("godwit %s: exit %d, %q", command, code, stderr.String())
+			}
+		}
 	}
 }

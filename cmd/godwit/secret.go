@@ -31,7 +31,7 @@ func (a *app) readSecret(file, what string) (string, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(in, maxSecret+1))
 	if err != nil {
-		return "", fmt.Errorf("read the secret: %w", err)
+		return "", fmt.Errorf("read the secret: %w; give a file that holds the secret on its first line", err)
 	}
 	text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
 	switch {

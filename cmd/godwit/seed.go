@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/netip"
+	"net/url"
 	"os"
 
 	"golang.org/x/term"
@@ -18,7 +19,10 @@ type doorFlags struct {
 
 func (f doorFlags) seed() (client.Seed, error) {
 	s := client.Seed{URL: f.URL}
+	u, err := url.Parse(f.URL)
 	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return s, usage("--url %q is not understood; write it as https://ddns.example.com", f.URL)
 	case f.IPv4 && f.IPv6:
 		return s, usage("-4 and -6 exclude each other; leave one out")
 	case f.IPv4:

@@ -252,7 +252,7 @@ func (c *Client) unreachable(method string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("the socket %s is not yours to use: %w; run the command as the user that the server runs as", c.socket, err)
 	case dialing:
-		return fmt.Errorf("connect to %s: %w", c.where(), err)
+		return fmt.Errorf("connect to %s: %w; check the address, and that this machine reaches it", c.where(), err)
 	}
 	return fmt.Errorf("speak to %s: %w", c.where(), c.unconfirmed(method, err))
 }
@@ -260,7 +260,7 @@ func (c *Client) unreachable(method string, err error) error {
 // unconfirmed says of a change whose answer did not come that it may have happened.
 func (c *Client) unconfirmed(method string, err error) error {
 	if method == http.MethodGet {
-		return err
+		return fmt.Errorf("%w; check the address, and that a godwit server is there", err)
 	}
 	return fmt.Errorf("could not confirm that it was done (%w); look before you repeat it", err)
 }
