@@ -109,7 +109,6 @@ type machine struct {
 	m     *naive
 	stale map[dnsname.Name]*ddns.Host // states read some time ago
 	clock time.Time
-	serie int
 	stem  string // of this run's names: all runs share one store
 }
 

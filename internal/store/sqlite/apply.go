@@ -394,6 +394,9 @@ func (b *batch) credentialChanged(old, now *ddns.Credential) {
 		e := b.hosts[name]
 		if e == nil {
 			if e, _ = b.w.s.cache.get(name); e == nil {
+				// Somebody may be reading it, the credential as it was: that must
+				// not come into the cache.
+				b.forget(name)
 				continue
 			}
 		}
@@ -410,6 +413,17 @@ func (b *batch) credentialChanged(old, now *ddns.Credential) {
 		}
 		b.put(name, e, &next)
 	}
+}
+
+// forget has readers look for a host again.
+func (b *batch) forget(name dnsname.Name) {
+	if _, ok := b.hosts[name]; ok {
+		return
+	}
+	if b.hosts == nil {
+		b.hosts, b.before = map[dnsname.Name]*entry{}, map[dnsname.Name]*entry{}
+	}
+	b.hosts[name] = nil
 }
 
 // Touch notes what is not a change of a host. Seen only moves forward; that it
@@ -443,7 +457,7 @@ func (s *Store) Touch(ctx context.Context, name dnsname.Name, generation uint64,
 			}
 			b.wrote = true
 			b.credentialChanged(old, &now)
-			if at, ok := b.hosts[name]; ok {
+			if at := b.hosts[name]; at != nil {
 				e = at
 			}
 		}

@@ -8,9 +8,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
 	"godwit/internal/ddns"
 	"godwit/internal/dnsname"
@@ -67,12 +65,6 @@ func age(tb testing.TB, s *sqlite.Store, n int) {
 func address(r *rand.Rand) string {
 	n := r.Uint32()
 	return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}).String()
-}
-
-func cpu() time.Duration {
-	var r syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r)
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 // change does what the service does for one changed update.

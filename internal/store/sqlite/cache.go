@@ -96,7 +96,8 @@ func (c *cache) put(name dnsname.Name, e *entry, since ticket) {
 }
 
 // begin is called before a commit of these hosts becomes visible in the
-// database, and end afterwards. Only the writer calls them.
+// database, and end afterwards. Only the writer calls them. nil: something of
+// the host changes, and what it will be is not known.
 func (c *cache) begin(hosts map[dnsname.Name]*entry) {
 	for name := range hosts {
 		s, mark := c.shard(name)
@@ -113,7 +114,7 @@ func (c *cache) end(hosts map[dnsname.Name]*entry, committed bool) {
 	for name, e := range hosts {
 		s, _ := c.shard(name)
 		s.mu.Lock()
-		if !committed || e.gone || !e.complete {
+		if !committed || e == nil || e.gone || !e.complete {
 			s.drop(name)
 		} else {
 			s.set(name, e, c.limit/cacheShards)

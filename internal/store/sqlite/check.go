@@ -60,12 +60,7 @@ const (
 func (s *Store) Check(ctx context.Context) ([]Finding, error) {
 	found := &findings{}
 	err := s.read(ctx, func(c *conn) error {
-		// One snapshot for all questions.
-		if err := c.run("begin"); err != nil {
-			return err
-		}
-		defer func() { _ = c.run("rollback") }()
-		return found.check(ctx, c)
+		return c.snapshot(func() error { return found.check(ctx, c) })
 	})
 	if full, ok := errors.AsType[*tooMany](err); ok {
 		found.list = append(found.list, Finding{full.Error(), "mend these first"})

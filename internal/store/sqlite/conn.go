@@ -163,6 +163,14 @@ func (c *conn) queryText(text string, args ...driver.Value) (t string, ok bool, 
 	return t, ok, err
 }
 
+// snapshot has all questions of do answered from one state of the database.
+func (c *conn) snapshot(do func() error) error {
+	if err := c.run("begin"); err != nil {
+		return err
+	}
+	return errors.Join(do(), c.run("rollback"))
+}
+
 // lastID is the integer key of the row inserted last.
 func (c *conn) lastID() (int64, error) {
 	id, _, err := c.queryInt("select last_insert_rowid()")

@@ -59,7 +59,7 @@ func TestCutLog(t *testing.T) {
 		return info.Size()
 	}
 	ends = append(ends, size())
-	for range 7 {
+	for range 5 {
 		ha, _, err1 := s.Host(t.Context(), a)
 		hb, _, err2 := s.Host(t.Context(), b)
 		if err := errors.Join(err1, err2); err != nil {
@@ -170,9 +170,9 @@ func TestFlippedBits(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	want := newHost(nas)
 	noticed := 0
-	flips := 40
+	flips := 20
 	if testing.Short() {
-		flips = 20
+		flips = 8
 	}
 	for range flips {
 		at := t.TempDir()

@@ -375,9 +375,11 @@ func (s *Store) damaged(err error) {
 func (s *Store) Host(ctx context.Context, name dnsname.Name) (*ddns.Host, []*ddns.Credential, error) {
 	e, ticket := s.cache.get(name)
 	if e == nil {
-		err := s.read(ctx, func(c *conn) (err error) {
-			e, err = s.readEntry(c, name, true)
-			return err
+		err := s.read(ctx, func(c *conn) error {
+			return c.snapshot(func() (err error) {
+				e, err = s.readEntry(c, name, true)
+				return err
+			})
 		})
 		if err != nil {
 			return nil, nil, fmt.Errorf("read host %s: %w", name, err)
@@ -462,20 +464,17 @@ func (s *Store) Owner(ctx context.Context, name dnsname.Name) (dnsname.Name, err
 func (s *Store) Events(ctx context.Context, name dnsname.Name) ([]ddns.Event, error) {
 	var out []ddns.Event
 	err := s.read(ctx, func(c *conn) error {
-		// One snapshot: a row of history may be overwritten between two statements.
-		if err := c.run("begin"); err != nil {
+		return c.snapshot(func() error {
+			e, err := s.readEntry(c, name, false)
+			switch {
+			case err != nil:
+				return err
+			case e == nil:
+				return ddns.ErrNoHost
+			}
+			out, err = readEvents(c, e, s.damaged)
 			return err
-		}
-		defer func() { _ = c.run("rollback") }()
-		e, err := s.readEntry(c, name, false)
-		switch {
-		case err != nil:
-			return err
-		case e == nil:
-			return ddns.ErrNoHost
-		}
-		out, err = readEvents(c, e, s.damaged)
-		return err
+		})
 	})
 	return out, err
 }

@@ -218,8 +218,8 @@ func guard(do func() error) (err error) {
 type batch struct {
 	w   *writer
 	now time.Time
-	// hosts are those that the batch has written or looked at in the database,
-	// as they will be. Only the written ones go to the cache.
+	// hosts are those that the batch has written, as they will be. nil: one whose
+	// credentials it changed without having looked at it.
 	hosts   map[dnsname.Name]*entry
 	before  map[dnsname.Name]*entry // what they were; nil for none
 	looked  map[dnsname.Name]*entry // read, not written
@@ -280,7 +280,7 @@ func (w *writer) commit(ops []*op) {
 // load finds a host as the batch sees it: as it will be after the writes
 // before; nil if there is none. Its credentials may be missing: see credentials.
 func (b *batch) load(name dnsname.Name) (*entry, error) {
-	if e, ok := b.hosts[name]; ok {
+	if e := b.hosts[name]; e != nil {
 		if e.gone {
 			return nil, nil
 		}
