@@ -205,7 +205,7 @@ func (p *parser) head(fields []string) (ttl uint32, rrtype uint16, rest []string
 		if rrtype, ok := parseType(field); ok {
 			return ttl, rrtype, fields, nil
 		}
-		return 0, 0, nil, p.fail(fmt.Sprintf("%.40q is not a record type", field), "write: NAME TTL IN TYPE DATA")
+		return 0, 0, nil, p.fail(fmt.Sprintf("%.40q is not a record type", field), `write: NAME TTL IN TYPE DATA, and a type without a name here as TYPE45 \# LENGTH HEX`)
 	}
 	return 0, 0, nil, p.fail("a line without a record type", "write: NAME TTL IN TYPE DATA")
 }
@@ -327,6 +327,13 @@ func (p *parser) rdata(rrtype uint16, fields []string) ([]byte, error) {
 
 // libraryData reads record data with the DNS library.
 func (p *parser) libraryData(rrtype uint16, fields []string) ([]byte, error) {
+	// An unknown type may have no data (RFC 3597 section 5). The library takes that
+	// for types that need some, too: it packs a wrong record, or panics (RP).
+	if _, known := dns.TypeToString[rrtype]; known && fields[0] == `\#` && len(fields) > 1 {
+		if n, err := strconv.Atoi(fields[1]); err == nil && n == 0 {
+			return nil, p.fail(typeName(rrtype)+" record without data", "add its data")
+		}
+	}
 	// The library's names take \. and \DDD for what they are not, so a name with
 	// them would come out as another one. Texts are quoted; they may have them.
 	if rrtype != dns.TypeTXT && fields[0] != `\#` {

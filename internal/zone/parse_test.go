@@ -98,6 +98,9 @@ func TestParseErrors(t *testing.T) {
 		{"www NS a b\n", "dyn.zone:1: NS record takes one name"},
 		{"www CAA 0 issue\n", "dyn.zone:1: the data of this CAA record is not"},
 		{"www SRV 0 0 1 b\\.c\n", "dyn.zone:1: \"b\\\\.c\" has an escape"},
+		{"www RP \\# 0\n", "dyn.zone:1: RP record without data"},
+		{"www AAAA \\# +00\n", "dyn.zone:1: AAAA record without data"},
+		{"www TYPE16 \\# 0\n", "dyn.zone:1: TXT record without data"},
 		{"www TYPE666 \\# 3 ab\n", "dyn.zone:1: the data of this TYPE666 record"},
 		{"child NS ns.child\nx.child TXT a\nns.child A 192.0.2.1\n", "dyn.zone:2: x.child.example.org TXT is at or below the delegation on line 1"},
 		{"child NS ns.child\nchild MX 10 a\n", "dyn.zone:2: child.example.org MX is at or below the delegation"},
@@ -238,7 +241,8 @@ func FuzzParse(f *testing.F) {
 	f.Add("$TTL 300\n@ SOA ns host ( 1 2 3 4 5 )\n NS ns\nns A 192.0.2.1\n")
 	f.Add("*.w 60 IN TXT \"a\\\"b\" c\\046d ; comment\n")
 	f.Add("a\\046b.\\000x A 192.0.2.1\n$ORIGIN b\n@ CNAME c\n")
-	f.Add("x TYPE666 \\# 3 abcdef\nx CAA 0 issue \";\"\ny SRV 1 2 3 z\n")
+	f.Add("x RP \\# 0\n")
+	f.Add("x TYPE666 \\# 0\nx TYPE666 \\# 3 abcdef\nx CAA 0 issue \";\"\ny SRV 1 2 3 z\n")
 	f.Add("x TXT (\n\"a\"\n)\nold DNAME new\nchild NS ns.child\nns.child AAAA 2001:db8::1\n")
 	f.Add("x HTTPS 1 . alpn=h2 ech=AAAA\nx LOC 1 N 1 E 1m\nx NAPTR 1 1 \"\" \"\" \"\" .\n")
 	apex := dnsname.MustParse("example.org")
