@@ -186,7 +186,7 @@ func TestKeepaliveOnTCP(t *testing.T) {
 // record data that an operator put there.
 func TestRatio(t *testing.T) {
 	answer := respond(testZones(t))
-	for _, name := range []string{z, "home." + z, "nothere." + z, "ent." + z, "x.w." + z, "www." + z, "x.child." + z, "www.example.net"} {
+	for _, name := range []string{z, "home." + z, "nothere." + z, "ent." + z, "x.w." + z, "www." + z, "x.child." + z, "x.old." + z, "unknown." + z, "www.example.net"} {
 		for rrtype := range uint16(260) {
 			p := probe{qname: name, qtype: rrtype, edns: withFlags(edns(), 0x8000)}
 			query := p.query()

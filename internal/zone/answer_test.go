@@ -168,6 +168,53 @@ func TestAnswers(t *testing.T) {
 	golden(t, "testdata/answers.golden", got.String())
 }
 
+// nameOf is a name of n octets in wire form that ends in end.
+func nameOf(n int, end string) string {
+	name := end
+	for left := n - len(end) - 2; left > 0; {
+		label := min(left-1, 63)
+		if left-1-label == 1 {
+			label--
+		}
+		name = strings.Repeat("x", label) + "." + name
+		left -= 1 + label
+	}
+	return name
+}
+
+// TestLongestNames asks for names of 255 octets, and for what would be longer.
+func TestLongestNames(t *testing.T) {
+	z := mustNew(t, zone.Config{Apex: dnsname.MustParse("example.org"), Records: mustParse(t, `
+*.static A     192.0.2.1
+shorter  DNAME longer-by-2
+*.longer-by-2 A 192.0.2.2
+`, "example.org")})
+	setHost(t, z, "*.host.example.org", 1, "192.0.2.3")
+	setHost(t, z, nameOf(255, "example.org"), 1, "192.0.2.4")
+	const soa = "SOA ns.example.org."
+	for _, tt := range []struct {
+		octets    int
+		end, want string
+	}{
+		{255, "static.example.org", "A 192.0.2.1"},
+		{255, "host.example.org", "A 192.0.2.3"},
+		{255, "example.org", "A 192.0.2.4"},
+		{253, "example.org", soa},
+		{255, "none.example.org", soa},
+		{251, "shorter.example.org", "A 192.0.2.2"}, // becomes 255
+		{252, "shorter.example.org", "YXDOMAIN aa\n"},
+		{255, "shorter.example.org", "YXDOMAIN aa\n"},
+	} {
+		name := nameOf(tt.octets, tt.end)
+		if got := len(dnsname.MustParse(name).Wire()); got != tt.octets {
+			t.Fatalf("%s has %d octets", name, got)
+		}
+		if got := show(t, ask(z, name, dns.TypeA, 1232)); !strings.Contains(got, tt.want) {
+			t.Errorf("%d octets, %s: got\n%swant %s", tt.octets, tt.end, got, tt.want)
+		}
+	}
+}
+
 func golden(t *testing.T, file, got string) {
 	t.Helper()
 	if *update {

@@ -193,6 +193,7 @@ func TestAnswersBesideWriter(t *testing.T) {
 			setHost(t, z, "a.b.example.org", i, "192.0.2.7")
 		} else {
 			setHost(t, z, "a.b.example.org", i)
+			z.Forget(dnsname.MustParse("a.b.example.org"))
 		}
 		setHost(t, z, fmt.Sprintf("other%d.example.org", i), i, "192.0.2.8") // makes buckets split
 		z.SetSerial(uint32(i))
