@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -290,6 +291,28 @@ func TestSpans(t *testing.T) {
 	for d, want := range map[time.Duration]string{72 * time.Hour: "3d", 90 * time.Minute: "1h30m", 13 * time.Hour: "13h", 45 * time.Second: "45s"} {
 		if got := span(d); got != want {
 			t.Errorf("%v: got %s, want %s", d, got, want)
+		}
+	}
+}
+
+// TestDelegation: an address that the world cannot reach is not left without a word.
+func TestDelegation(t *testing.T) {
+	for _, c := range []struct {
+		server string
+		want   []string
+	}{
+		{"ns.dyn.example.com=192.0.2.53,2001:db8::53", []string{
+			"dyn.example.com. 3600 IN NS ns.dyn.example.com.", "ns.dyn.example.com. 3600 IN A 192.0.2.53", "ns.dyn.example.com. 3600 IN AAAA 2001:db8::53"}},
+		{"ns.dyn.example.com=127.0.0.1", []string{
+			"dyn.example.com. 3600 IN NS ns.dyn.example.com.",
+			"; 127.0.0.1 is not reached from the internet: for that start the server with --dns and --ns ns.dyn.example.com=ADDRESS",
+			"ns.dyn.example.com. 3600 IN A 127.0.0.1"}},
+		{"ns.example.net=192.0.2.53", []string{"dyn.example.com. 3600 IN NS ns.example.net."}},
+		{"ns.dyn.example.com", []string{
+			"dyn.example.com. 3600 IN NS ns.dyn.example.com.", "; ns.dyn.example.com. has no address here: start the server with --ns ns.dyn.example.com=ADDRESS"}},
+	} {
+		if got := delegation("dyn.example.com", []string{c.server}); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %q, want %q", c.server, got, c.want)
 		}
 	}
 }

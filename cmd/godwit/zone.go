@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 )
 
@@ -71,6 +72,9 @@ func delegation(apex string, nameServers []string) []string {
 			continue // elsewhere, its addresses come by that zone's own delegation
 		}
 		for addr := range strings.SplitSeq(list, ",") {
+			if a, err := netip.ParseAddr(addr); err == nil && (a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast()) {
+				glue = append(glue, fmt.Sprintf("; %s is not reached from the internet: for that start the server with --dns and --ns %s=ADDRESS", addr, name))
+			}
 			rrtype := "A"
 			if strings.Contains(addr, ":") {
 				rrtype = "AAAA"
