@@ -119,7 +119,13 @@ type match struct {
 func (m *match) exists() bool { return m.node != nil || m.host.exists() }
 
 func (z *Zone) at(rel []byte) match {
-	return match{z.static[string(rel)], readHost(z.hosts.find(rel))}
+	n := z.static[string(rel)]
+	if n == nil {
+		if among := z.among.Load(); among != nil && among.inside != nil {
+			n = among.inside[string(rel)]
+		}
+	}
+	return match{n, readHost(z.hosts.find(rel))}
 }
 
 // match finds the name rel or, if it does not exist, the wildcard at its

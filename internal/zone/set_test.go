@@ -270,14 +270,20 @@ other CNAME nas.innermost
 	inner := mustNew(t, zone.Config{Apex: dnsname.MustParse("inner.example.org")})
 	setHost(t, outer, "nas.innermost.example.org", 1, "192.0.2.1")
 	setHost(t, inner, "nas.inner.example.org", 1, "192.0.2.2")
-	if _, err := zone.NewZones(inner, outer); err != nil {
+	far := mustNew(t, zone.Config{Apex: dnsname.MustParse("far.down.example.org")})
+	if _, err := zone.NewZones(inner, outer, far); err != nil {
 		t.Fatal(err)
 	}
+	const soa = "  authority  example.org. 60 IN SOA ns.example.org. hostmaster.example.org. 0 14400 3600 1209600 60\n"
 	for _, tt := range []struct{ qname, want string }{
 		{"www.example.org", "NOERROR aa\n  answer     www.example.org. 3600 IN CNAME nas.inner.example.org.\n"},
 		{"apex.example.org", "NOERROR aa\n  answer     apex.example.org. 3600 IN CNAME inner.example.org.\n"},
 		{"nas.old.example.org", "NOERROR aa\n  answer     old.example.org. 3600 IN DNAME inner.example.org.\n  answer     nas.old.example.org. 3600 IN CNAME nas.inner.example.org.\n"},
 		{"other.example.org", "NOERROR aa\n  answer     other.example.org. 3600 IN CNAME nas.innermost.example.org.\n  answer     nas.innermost.example.org. 60 IN A 192.0.2.1\n"},
+		// A resolver would believe that nothing is below what does not exist.
+		{"down.example.org", "NOERROR aa\n" + soa},
+		{"x.down.example.org", "NXDOMAIN aa\n" + soa},
+		{"own.example.org", "NXDOMAIN aa\n" + soa},
 	} {
 		if got := show(t, ask(outer, tt.qname, dns.TypeA, 1232)); got != tt.want {
 			t.Errorf("%s: got\n%swant\n%s", tt.qname, got, tt.want)

@@ -84,7 +84,7 @@ type Zone struct {
 	// version counts the changes that make a name exist or not. A reader that
 	// looked at several names looks again if it changed meanwhile.
 	version atomic.Uint64
-	among   atomic.Pointer[Zones] // the zones that this one is served with; nil: alone
+	among   atomic.Pointer[neighbours] // nil: in no Zones
 }
 
 // soa is the SOA record without its serial.

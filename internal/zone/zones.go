@@ -24,7 +24,7 @@ func NewZones(zones ...*Zone) (*Zones, error) {
 		s.byApex[z.apex.Wire()] = z
 	}
 	for _, z := range zones {
-		z.among.Store(s)
+		z.among.Store(&neighbours{zones: s, inside: z.inside(zones)})
 	}
 	return s, nil
 }
@@ -67,8 +67,33 @@ func (z *Zone) delegates(name []byte) bool {
 // answersFor tells whether a question for name, lower case in wire form, is this
 // zone's: name is at or below the apex, and in no zone inside of this one.
 func (z *Zone) answersFor(name []byte) bool {
-	if s := z.among.Load(); s != nil {
-		return s.longest(name) == z
+	if n := z.among.Load(); n != nil {
+		return n.zones.longest(name) == z
 	}
 	return z.holds(name)
+}
+
+// neighbours is what a zone knows of those that it is served with.
+type neighbours struct {
+	zones *Zones
+	// inside has the apexes of zones inside of this one and the names above them,
+	// relative to its apex. They exist although this zone has no record there:
+	// NXDOMAIN would deny what is below (RFC 8020).
+	inside map[string]*node
+}
+
+func (z *Zone) inside(zones []*Zone) map[string]*node {
+	var inside map[string]*node
+	for _, other := range zones {
+		if other == z || !other.apex.Under(z.apex) {
+			continue
+		}
+		if inside == nil {
+			inside = make(map[string]*node)
+		}
+		for rel := z.relative(other.suffix); len(rel) > 0; rel = parent(rel) {
+			inside[string(rel)] = &node{}
+		}
+	}
+	return inside
 }
