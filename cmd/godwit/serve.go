@@ -59,6 +59,11 @@ func (c serveCommand) Run(a *app) error {
 	if c.Check {
 		return checkSettings(a, settings)
 	}
+	// Go ends a program whose standard error nobody reads any more. A server whose
+	// log has lost its reader, as when journald is restarted, goes on.
+	signal.Ignore(syscall.SIGPIPE)
+	defer signal.Reset(syscall.SIGPIPE)
+
 	// Messages and log go one way, so that they keep their order.
 	stderr, queue := a.stderr, &lineQueue{w: a.stderr}
 	a.stderr = queue
