@@ -177,7 +177,10 @@ func decode(w http.ResponseWriter, r *http.Request, out any) error {
 // jsonError is a decoding error without Go's words in it.
 func jsonError(err error) string {
 	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
-		return "member " + wrong.Field + " cannot be a " + wrong.Value
+		// A part of a type is named as if it were a member, with a capital, which
+		// none of ours has.
+		field := slices.DeleteFunc(strings.Split(wrong.Field, "."), func(part string) bool { return part != "" && isCapital(part[0]) })
+		return "member " + strings.Join(field, ".") + " cannot be a " + wrong.Value
 	}
 	if name := (*dnsname.Error)(nil); errors.As(err, &name) {
 		return name.Error()

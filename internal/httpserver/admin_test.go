@@ -225,6 +225,25 @@ func TestPublicAnswersAsDocumented(t *testing.T) {
 	}
 }
 
+// A refusal names members as the API does, not as Go does.
+func TestMemberNames(t *testing.T) {
+	o := newOver(t)
+	for body, want := range map[string]string{
+		`{"host":"a.dyn.example.com","ttl":"60"}`: "member ttl cannot be a string",
+		`{"host":7}`: "member host cannot be a number",
+		`{"host":"a.dyn.example.com","followers":[{"name":7}]}`: "member followers.name cannot be a number",
+	} {
+		w := httptest.NewRecorder()
+		req := httptest.NewRequest("POST", "http://localhost/v1/admin/hosts", strings.NewReader(body))
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Authorization", "Bearer "+adminToken)
+		o.server.Admin().ServeHTTP(w, req)
+		if w.Code != 400 || !strings.Contains(w.Body.String(), ": "+want+`"`) {
+			t.Errorf("%s: got %d %s, want %q", body, w.Code, w.Body, want)
+		}
+	}
+}
+
 func TestAdminRefusals(t *testing.T) {
 	o := newOver(t)
 	o.add(host1, secret, ddns.Settings{})
