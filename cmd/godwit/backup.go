@@ -108,7 +108,7 @@ func withStore(a *app, dir string, do func(*sqlite.Store) error) error {
 		return errors.New("there is no store in " + dir + "; name the server's data directory: --target local:DIR")
 	}
 	log := newLogger(a.stderr, quietLevel, false)
-	store, err := sqlite.Open(dir, sqlite.Config{Log: log})
+	store, err := sqlite.Open(dir, sqlite.Config{Log: log, KeepKey: true})
 	if err != nil {
 		return inUse(err)
 	}

@@ -223,7 +223,7 @@ func (s *sealer) findings(sealed map[[keyIDSize]byte]int) []Finding {
 	for id, n := range sealed {
 		if s.keys[id] == nil {
 			out = append(out, Finding{fmt.Sprintf("%d shared secrets are sealed under key %x, which is not in %s", n, id, s.dir),
-				"restore that key's file there as seal-old.key, or rotate those hosts"})
+				"restore that key's file there as " + s.place() + ", or rotate those hosts"})
 		}
 	}
 	return out

@@ -220,10 +220,28 @@ func TestSeal(t *testing.T) {
 		t.Fatalf("key of %d octets, %v", len(old), err)
 	}
 
-	// Without its key the store opens, says what is missing, and seals under a new one.
+	// Whoever only looks makes no key in the place of the missing one.
 	if err := os.Remove(key); err != nil {
 		t.Fatal(err)
 	}
+	looked, err := sqlite.Open(dir, sqlite.Config{KeepKey: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if findings, err := looked.Check(t.Context()); err != nil || len(findings) != 1 || !strings.Contains(findings[0].String(), "seal.key") {
+		t.Errorf("Check without the key: %v, %v", findings, err)
+	}
+	if _, err := looked.Seal(nas, "cccccccc", secret); err == nil || looked.Fingerprint(secret) != nil {
+		t.Errorf("a secret is sealed without a key: %v", err)
+	}
+	if err := looked.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(key); !os.IsNotExist(err) {
+		t.Errorf("looking made a key: %v", err)
+	}
+
+	// Without its key the store opens, says what is missing, and seals under a new one.
 	var said bytes.Buffer
 	s, err = sqlite.Open(dir, sqlite.Config{Log: slog.New(slog.NewTextHandler(&said, nil))})
 	if err != nil {

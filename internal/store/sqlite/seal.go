@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -77,8 +76,10 @@ func newSealKey(raw []byte) (*sealKey, error) {
 // If the database has been sealed under a key that is not there (a backup was
 // restored without it), a new one is made all the same, loudly: hosts with
 // tokens and keys of their own go on, and a host can be rotated onto the new
-// key. Old secrets then fail to open, each saying which key it needs.
-func openSealer(dir string, c *conn, log *slog.Logger) (*sealer, error) {
+// key. Old secrets then fail to open, each saying which key it needs. With
+// Config.KeepKey there is none instead.
+func openSealer(dir string, c *conn, cfg Config) (*sealer, error) {
+	log := cfg.Log
 	s := &sealer{keys: map[[keyIDSize]byte]*sealKey{}, random: rand.Reader, dir: dir}
 	known, err := note(c, "sealing key")
 	if err != nil {
@@ -87,6 +88,9 @@ func openSealer(dir string, c *conn, log *slog.Logger) (*sealer, error) {
 	file := filepath.Join(dir, keyFile)
 	raw, err := os.ReadFile(file)
 	made := errors.Is(err, os.ErrNotExist)
+	if made && cfg.KeepKey && known != "" {
+		return s, nil
+	}
 	if made {
 		raw, err = makeKey(dir)
 	}
@@ -204,14 +208,29 @@ func (s *Store) Open(host dnsname.Name, credential string, sealed []byte) (ddns.
 	return s.seal.open(host, credential, sealed)
 }
 
-// Fingerprint is the secret's HMAC-SHA256 under a key of its own.
+// Fingerprint is the secret's HMAC-SHA256 under a key of its own; nil where
+// there is no sealing key (Config.KeepKey).
 func (s *Store) Fingerprint(secret ddns.Secret) []byte {
+	if s.seal.current == nil {
+		return nil
+	}
 	m := hmac.New(sha256.New, s.seal.current.fingerprint)
 	m.Write([]byte(secret.Reveal()))
 	return m.Sum(nil)
 }
 
+// place is the file name under which a key that is missing belongs.
+func (s *sealer) place() string {
+	if s.current == nil {
+		return keyFile
+	}
+	return "seal-old.key"
+}
+
 func (s *sealer) seal(host dnsname.Name, credential string, secret ddns.Secret) ([]byte, error) {
+	if s.current == nil {
+		return nil, fmt.Errorf("there is no sealing key in %s: restore %s", s.dir, keyFile)
+	}
 	text := secret.Reveal()
 	out := make([]byte, sealHeader, sealHeader+len(text)+s.current.aead.Overhead())
 	out[0] = sealVersion
@@ -229,8 +248,8 @@ func (s *sealer) open(host dnsname.Name, credential string, sealed []byte) (ddns
 	}
 	k := s.keys[[keyIDSize]byte(sealed[1:])]
 	if k == nil {
-		return ddns.Secret{}, fmt.Errorf("the secret was sealed under key %x, which is not in %s: restore that key's file there as seal-old.key, or rotate the secret",
-			sealed[1:1+keyIDSize], s.dir)
+		return ddns.Secret{}, fmt.Errorf("the secret was sealed under key %x, which is not in %s: restore that key's file there as %s, or rotate the secret",
+			sealed[1:1+keyIDSize], s.dir, s.place())
 	}
 	text, err := k.aead.Open(nil, sealed[1+keyIDSize:sealHeader], sealed[sealHeader:], associated(host, credential))
 	if err != nil {

@@ -57,6 +57,9 @@ type Config struct {
 	// PageCache bounds the writer's cache of database pages, in bytes. 0: 64 MiB.
 	// Readers have 512 KiB each: a commit makes them forget their pages anyway.
 	PageCache int
+	// KeepKey is for looking at a store that may yet get its own sealing key
+	// back: where that is missing, no new one is made, and nothing can be sealed.
+	KeepKey bool
 }
 
 func (cfg Config) withDefaults() Config {
@@ -151,7 +154,7 @@ func Open(dir string, cfg Config) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.seal, err = openSealer(dir, w.conn, cfg.Log); err != nil {
+	if s.seal, err = openSealer(dir, w.conn, cfg); err != nil {
 		return nil, errors.Join(err, w.conn.close())
 	}
 	if crashed {
