@@ -308,3 +308,29 @@ func TestZone(t *testing.T) {
 		t.Errorf("the serial is %d, want the Unix time %d", next, now.Unix())
 	}
 }
+
+// TestDamageDoesNotFillTheLog: a database with many bad rows says so and names
+// some of them.
+func TestDamageDoesNotFillTheLog(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	fill(t, s, 100)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, dir, "update hosts set addresses = '192.0.2.66'")
+	var said bytes.Buffer
+	s, err := sqlite.Open(dir, sqlite.Config{Log: slog.New(slog.NewTextHandler(&said, nil)), Now: func() time.Time { return day }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Follow(func(h *ddns.Host) error { return errors.New(h.Name.String() + " is loaded") }, nil, func(ddns.Commit) {}); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(said.String(), "level=ERROR"); n != 21 || !strings.Contains(said.String(), "godwit check, which lists them") {
+		t.Errorf("%d lines, want 20 and where the rest is:\n%s", n, said.String())
+	}
+}

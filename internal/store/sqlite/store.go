@@ -35,6 +35,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"godwit/internal/ddns"
@@ -105,6 +106,8 @@ type Store struct {
 	writer *writer
 
 	readers chan *conn // maxReaders of them at rest; nil: not yet opened
+
+	damage struct{ minute, lines atomic.Int64 } // what damaged has logged
 
 	background sync.WaitGroup // ends when stop is called
 	lives      context.Context
@@ -369,8 +372,21 @@ func (s *Store) read(ctx context.Context, do func(*conn) error) error {
 }
 
 // damaged reports a row that cannot be used.
+//
+// A page that went bad has many rows, and whoever asks for one brings a line
+// about: some a minute say enough.
 func (s *Store) damaged(err error) {
-	s.cfg.Log.Error("a stored row is damaged; it is left out", "err", err)
+	const enough = 20
+	minute := s.cfg.Now().Unix() / 60
+	if was := s.damage.minute.Load(); was != minute && s.damage.minute.CompareAndSwap(was, minute) {
+		s.damage.lines.Store(0)
+	}
+	switch n := s.damage.lines.Add(1); {
+	case n <= enough:
+		s.cfg.Log.Error("a stored row is damaged; it is left out", "err", err)
+	case n == enough+1:
+		s.cfg.Log.Error("more stored rows are damaged than are named here; run godwit check, which lists them")
+	}
 }
 
 // Host returns the host of that name and all credentials granted on it. A
