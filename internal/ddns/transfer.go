@@ -386,7 +386,14 @@ func (r seedRow) host(name string) (ExportedHost, error) {
 // [Service.ImportHosts] to say. Pure.
 func ParseImport(data []byte, single dnsname.Name) ([]ExportedHost, error) {
 	bad := func(err error) error {
-		return &Refusal{Code: Malformed, Why: "the file is not JSON that can be imported: " + err.Error(),
+		why := err.Error()
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // its text names a Go type
+			why = fmt.Sprintf("%s stands where something else belongs", wrong.Value)
+			if wrong.Field != "" {
+				why = fmt.Sprintf("%s: %s", wrong.Field, why)
+			}
+		}
+		return &Refusal{Code: Malformed, Why: "the file is not JSON that can be imported: " + why,
 			Fix: "give a file of `godwit host export`, the seed's config.json, or one host's row with --host NAME", Cause: err}
 	}
 	var top map[string]json.RawMessage

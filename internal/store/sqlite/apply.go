@@ -257,6 +257,7 @@ func (b *batch) saveHost(w *ddns.Write, e *entry) error {
 		if next.id, err = insertHost(c, h, next.recent); err != nil {
 			return err
 		}
+		b.newHosts++
 		// A credential may have been granted on the host before there was one.
 		_, granted, err := c.queryInt("select 1 from grants where host = ? limit 1", h.Name.String())
 		if err != nil {
@@ -349,6 +350,7 @@ func (b *batch) drop(name dnsname.Name, e *entry, last *ddns.Host) error {
 			return err
 		}
 	}
+	b.newHosts--
 	b.put(name, e, &entry{id: e.id, host: last, gone: true})
 	return nil
 }
@@ -362,6 +364,7 @@ func (b *batch) saveCredentials(writes []ddns.Write, old map[string]*ddns.Creden
 				if err := dropCredential(c, o); err != nil {
 					return err
 				}
+				b.newCredentials--
 				b.credentialChanged(o, nil)
 			}
 		}
@@ -370,6 +373,9 @@ func (b *batch) saveCredentials(writes []ddns.Write, old map[string]*ddns.Creden
 		for _, cred := range writes[i].Credentials {
 			if err := putCredential(c, old[cred.ID], cred); err != nil {
 				return err
+			}
+			if old[cred.ID] == nil {
+				b.newCredentials++
 			}
 			b.credentialChanged(old[cred.ID], cred)
 		}

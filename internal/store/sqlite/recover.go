@@ -124,6 +124,9 @@ func (w *writer) compare(c *conn) error {
 			return errLost
 		}
 	}
+	if err := w.s.counts.read(c); err != nil {
+		return err
+	}
 	var commit ddns.Commit
 	for name, before := range w.suspects {
 		e, err := w.s.readEntry(c, name, false)

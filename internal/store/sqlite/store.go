@@ -104,6 +104,7 @@ type Store struct {
 	seal   *sealer
 	cache  *cache
 	writer *writer
+	counts counts
 
 	readers chan *conn // maxReaders of them at rest; nil: not yet opened
 
@@ -225,8 +226,8 @@ func tighten(file string, log *slog.Logger) error {
 }
 
 // quickCheckBytes is up to which size a database that was not closed is checked
-// whole at once. Beyond it, the check takes longer than a start may (1.5 s per
-// million hosts); row checksums guard what is served either way, and godwit
+// whole at once. Beyond it, the check takes longer than a start may (seconds for
+// a million hosts); row checksums guard what is served either way, and godwit
 // check does the rest on demand.
 const quickCheckBytes = 64 << 20
 

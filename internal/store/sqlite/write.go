@@ -119,7 +119,8 @@ func newWriter(s *Store) (*writer, error) {
 	if w.conn, err = s.openWriting(); err != nil {
 		return nil, err
 	}
-	if w.zones, err = readZones(w.conn); err != nil {
+	w.zones, err = readZones(w.conn)
+	if err := errors.Join(err, s.counts.read(w.conn)); err != nil {
 		return nil, errors.Join(err, w.conn.close())
 	}
 	return w, nil
@@ -227,6 +228,8 @@ type batch struct {
 	serials map[dnsname.Name]ddns.Serial
 	zones   map[dnsname.Name]zoneState // that are new or differ
 	wrote   bool
+	// newHosts and newCredentials are how many more there are after the batch.
+	newHosts, newCredentials int64
 }
 
 // commit does all writes that hold, in one transaction. It leaves the outcome of
@@ -246,7 +249,7 @@ func (w *writer) commit(ops []*op) {
 		if !b.wrote {
 			return w.conn.run("rollback")
 		}
-		if err := b.writeZones(); err != nil {
+		if err := errors.Join(b.writeZones(), b.writeCounts()); err != nil {
 			return err
 		}
 		begun = true
@@ -261,6 +264,8 @@ func (w *writer) commit(ops []*op) {
 		for name, z := range b.zones {
 			w.zones[name] = z
 		}
+		w.s.counts.hosts.Add(b.newHosts)
+		w.s.counts.credentials.Add(b.newCredentials)
 		return nil
 	})
 	if begun {
