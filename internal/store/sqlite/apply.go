@@ -364,6 +364,7 @@ func (b *batch) saveCredentials(writes []ddns.Write, old map[string]*ddns.Creden
 				if err := dropCredential(c, o); err != nil {
 					return err
 				}
+				old[id] = nil
 				b.newCredentials--
 				b.credentialChanged(o, nil)
 			}
@@ -378,6 +379,7 @@ func (b *batch) saveCredentials(writes []ddns.Write, old map[string]*ddns.Creden
 				b.newCredentials++
 			}
 			b.credentialChanged(old[cred.ID], cred)
+			old[cred.ID] = cred // two writes of one save may both carry it
 		}
 	}
 	return nil

@@ -158,3 +158,53 @@ func TestStats(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+// TestStatsAfterEverything holds the counts against the tables after hosts and
+// credentials came, went, were shared and revoked twice, and after a restart.
+func TestStatsAfterEverything(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	fill(t, s, 5)
+	a, b := benchName(1), benchName(2)
+	key, _ := ddns.NewToken(a, day)
+	key.Grants = append(key.Grants, ddns.Grant{Host: b})
+	edit := func(host *ddns.Host, do func(*ddns.Write)) ddns.Write {
+		w := moved(host, "192.0.2.9")
+		do(&w)
+		return w
+	}
+	both := func(do func(*ddns.Write)) {
+		t.Helper()
+		ha, _, err1 := s.Host(t.Context(), a)
+		hb, _, err2 := s.Host(t.Context(), b)
+		if err := errors.Join(err1, err2, s.Save(t.Context(), edit(ha, do), edit(hb, do))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(hosts, credentials int) {
+		t.Helper()
+		if got, err := s.Stats(t.Context()); err != nil || got.Hosts != hosts || got.Credentials != credentials {
+			t.Errorf("%+v, %v; want %d hosts, %d credentials", got, err, hosts, credentials)
+		}
+		sound(t, s)
+	}
+	both(func(w *ddns.Write) {
+		w.Host.Credentials = append(w.Host.Credentials, key.ID)
+		w.Credentials = []*ddns.Credential{key}
+	})
+	want(5, 6)
+	both(func(w *ddns.Write) {
+		w.Host.Credentials = w.Host.Credentials[:1]
+		w.Revoked = []string{key.ID}
+	})
+	want(5, 5)
+	both(func(w *ddns.Write) {
+		w.Revoked, w.Host.Credentials, w.Host.Removed = w.Host.Credentials, nil, true
+	})
+	want(3, 3)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	want(3, 3)
+}
