@@ -107,13 +107,3 @@ func Codes() []Code {
 			"This is a bug; the server's log has the details. Please report it."},
 	}
 }
-
-// FindCode returns what is known of a code.
-func FindCode(code string) (Code, bool) {
-	for _, c := range Codes() {
-		if c.Code == code {
-			return c, true
-		}
-	}
-	return Code{}, false
-}

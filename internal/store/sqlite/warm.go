@@ -20,14 +20,15 @@ const typicalEntry = 1600
 // write, because each commit makes SQLite forget them, and reading a host costs
 // more than storing it.
 func (s *Store) warm(ctx context.Context) {
-	var hosts, last int64
+	if s.counts.hosts.Load()*typicalEntry > int64(s.cfg.Cache) {
+		return
+	}
+	var last int64
 	err := s.read(ctx, func(c *conn) (err error) {
-		if hosts, _, err = c.queryInt("select count(*) from hosts"); err == nil {
-			last, _, err = c.queryInt("select coalesce(max(id), 0) from hosts")
-		}
+		last, _, err = c.queryInt("select coalesce(max(id), 0) from hosts")
 		return err
 	})
-	if err != nil || hosts*typicalEntry > int64(s.cfg.Cache) {
+	if err != nil {
 		return
 	}
 	for from := int64(0); from <= last; from += warmPage {
@@ -66,8 +67,7 @@ func (s *Store) warmRows(c *conn, from, to int64) error {
 	if err != nil {
 		return err
 	}
-	const granted = "select g.host, c." // and the rest of the columns
-	err = c.query(granted+strings.ReplaceAll(credentialColumns, ", ", ", c.")+
+	err = c.query("select g.host, c."+strings.ReplaceAll(credentialColumns, ", ", ", c.")+
 		" from hosts h join grants g on g.host = h.name join credentials c on c.id = g.credential where h.id between ? and ?",
 		func(row []driver.Value) error {
 			r := reader{row: row[:1]}
