@@ -160,9 +160,13 @@ func Interleave(ctx context.Context, s Setup, name dnsname.Name, choose func(int
 	for len(waiting) > 0 {
 		letGo()
 	}
-	// What was refused or not heard is repaired, by a timer in real life.
-	if err := direct.Repair(ctx); err != nil {
-		return err
+	// What was refused or not heard is repaired, by a timer in real life. Twice,
+	// for a publisher that knew better than to ask DNS has left a lost answer for
+	// the first.
+	for range 2 {
+		if err := direct.Repair(ctx); err != nil {
+			return err
+		}
 	}
 	return s.settled(ctx, store, name)
 }
