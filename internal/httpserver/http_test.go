@@ -124,3 +124,26 @@ func TestPanicStaysInside(t *testing.T) {
 		t.Error("the log does not have the panic")
 	}
 }
+
+// Behind a Function URL a POST to whatever path is the seed's, as long as no
+// other door owns the path; no other method is.
+func TestSeedEverywhere(t *testing.T) {
+	r := newRig(t, func(_ *ddns.Config, c *httpserver.Config) { c.SeedEverywhere = true })
+	const get = `{"execution_mode":"get"}`
+	for _, path := range []string{"/", "/prod", "//prod/ddns/", "/a/../b", "/%2e%2e/", "/v1", "/healthz/x"} {
+		want(t, r.send("POST", path, home, get), 200, seedJSON("success", home))
+		for _, method := range []string{"GET", "HEAD", "PUT", "OPTIONS"} {
+			if w := r.send(method, path, home, get); path != "/" && w.Code != 404 {
+				t.Errorf("%s %s: got %d", method, path, w.Code)
+			}
+		}
+	}
+	for _, path := range []string{"/ip", "/healthz", "/errors/method"} {
+		if w := r.send("POST", path, home, get); w.Code != 405 {
+			t.Errorf("POST %s: got %d", path, w.Code)
+		}
+	}
+	if w := newRig(t).send("POST", "/prod", home, get); w.Code != 404 {
+		t.Errorf("POST /prod of a server of its own: got %d", w.Code)
+	}
+}

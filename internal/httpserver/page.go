@@ -1,7 +1,7 @@
 package httpserver
 
 import (
-	"html/template"
+	"html"
 	"net/http"
 	"strings"
 
@@ -19,11 +19,11 @@ const (
 func page(w http.ResponseWriter, title, text string) {
 	var b strings.Builder
 	b.WriteString("<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>")
-	template.HTMLEscape(&b, []byte(title))
+	b.WriteString(html.EscapeString(title))
 	b.WriteString("</title></head>\n<body>\n<h1>")
-	template.HTMLEscape(&b, []byte(title))
+	b.WriteString(html.EscapeString(title))
 	b.WriteString("</h1>\n<p>")
-	template.HTMLEscape(&b, []byte(text))
+	b.WriteString(html.EscapeString(text))
 	b.WriteString("</p>\n</body>\n</html>\n")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	answer(w, http.StatusOK, textHTML, []byte(b.String()))

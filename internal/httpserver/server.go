@@ -42,6 +42,9 @@ type Config struct {
 	// URL of the public doors as clients reach them, without a path; "" if not known.
 	URL     string
 	Version string
+	// SeedEverywhere gives a POST to a path that no door owns to the seed's door:
+	// behind a Function URL the reference implementation takes any path.
+	SeedEverywhere bool
 	// Ready says why the server cannot yet do its work, in words for everyone;
 	// nil: it can. A nil function: always.
 	Ready  func() error
@@ -95,8 +98,8 @@ func New(c Config) (*Server, error) {
 		room := make([]byte, seedBody+1)
 		return &room
 	}
-	s.public = s.guard(normalise(s.mux(s.publicRoutes()), s.notFound))
-	s.admin = s.guard(s.adminLock(normalise(s.mux(s.adminRoutes()), s.notFound)))
+	s.public = s.guard(normalise(s.mux(s.publicRoutes(), s.unowned), s.unowned))
+	s.admin = s.guard(s.adminLock(normalise(s.mux(s.adminRoutes(), s.notFound), s.notFound)))
 	return s, nil
 }
 
@@ -126,7 +129,7 @@ func (s *Server) publicRoutes() []route {
 
 // mux routes by path, then by method. The mux never sees a path that it would
 // redirect, and its own answers are never used: they are not problems.
-func (s *Server) mux(routes []route) http.Handler {
+func (s *Server) mux(routes []route, unowned http.HandlerFunc) http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range routes {
 		var allowed []string
@@ -153,7 +156,7 @@ func (s *Server) mux(routes []route) http.Handler {
 			s.refuse(w, api.CodeMethod, "this path does not take "+word(req.Method), "use one of: "+allow)
 		})
 	}
-	mux.HandleFunc("/", s.notFound)
+	mux.HandleFunc("/", unowned)
 	return mux
 }
 
@@ -163,6 +166,15 @@ func word(text string) string {
 		return "that"
 	}
 	return text
+}
+
+// unowned answers for the public paths that no door owns.
+func (s *Server) unowned(w http.ResponseWriter, r *http.Request) {
+	if s.SeedEverywhere && r.Method == http.MethodPost {
+		s.seed(w, r)
+		return
+	}
+	s.notFound(w, r)
 }
 
 func (s *Server) notFound(w http.ResponseWriter, _ *http.Request) {

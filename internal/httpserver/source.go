@@ -33,11 +33,26 @@ func (s *Server) source(r *http.Request) (ddns.Source, error) {
 		return ddns.Source{}, errNoPeer
 	}
 	from := ddns.SourceOf(peer.Addr())
+	from.Text = ownSpelling(r.RemoteAddr, from.Addr)
 	if len(s.TrustedProxies) == 0 || !s.trusts(from.Addr) {
 		return from, nil
 	}
 	hop, err := sourceHop(r.Header["X-Forwarded-For"], s.trusts)
 	return ddns.SourceOf(hop), err
+}
+
+// ownSpelling is the address in a RemoteAddr if it is not spelt as we spell it,
+// else "". Sockets spell as we do; a platform that makes RemoteAddr need not.
+func ownSpelling(remote string, addr netip.Addr) string {
+	if at := strings.LastIndexByte(remote, ':'); at >= 0 {
+		remote = remote[:at]
+	}
+	remote = strings.TrimSuffix(strings.TrimPrefix(remote, "["), "]")
+	var room [48]byte
+	if string(addr.AppendTo(room[:0])) == remote {
+		return ""
+	}
+	return remote
 }
 
 func (s *Server) trusts(a netip.Addr) bool {

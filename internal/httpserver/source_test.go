@@ -105,3 +105,28 @@ func TestUpdateBehindProxy(t *testing.T) {
 	w := r.send("POST", "/", "192.0.2.1", setBody(host1, goodHash), "X-Forwarded-For", home)
 	want(t, w, 201, seedJSON("success", isSet(host1+".", home)))
 }
+
+// A platform that makes RemoteAddr itself may spell IPv6 in its own way. It is
+// the same address, shown as we spell it, and a seed hash over either spelling
+// is good.
+func TestOwnSpelling(t *testing.T) {
+	const plain = "2a00:1450:4001:82b::200e"
+	for _, spelling := range []string{"2a00:1450:4001:82b:0:0:0:200e", "2A00:1450:4001:082B:0000:0000:0000:200E", plain} {
+		r := newRig(t)
+		r.add(host1, secret, ddns.Settings{})
+		remote := "[" + spelling + "]:0"
+		want(t, r.send("GET", "/ip", remote, ""), 200, plain+"\n")
+		for _, hashed := range []string{spelling, plain} {
+			body := setBody(host1, ddns.SeedHash(hashed, host1, ddns.NewSecret(secret)))
+			if w := r.send("POST", "/", remote, body); w.Code/100 != 2 {
+				t.Errorf("from %s, hash over %s: got %d %s", spelling, hashed, w.Code, w.Body)
+			}
+		}
+		if h := r.show(host1); len(h.AAAA) != 1 || h.AAAA[0].String() != plain || h.Generation != 2 {
+			t.Errorf("from %s: AAAA %v, generation %d", spelling, h.AAAA, h.Generation)
+		}
+	}
+	r := newRig(t)
+	r.add(host1, secret, ddns.Settings{})
+	want(t, r.send("POST", "/", "[::ffff:"+home+"]:0", setBody(host1, goodHash)), 201, seedJSON("success", isSet(host1+".", home)))
+}
