@@ -86,7 +86,7 @@ type Route53 struct {
 	references map[string]bool        // of CreateHostedZone
 	changes    map[string]time.Time   // ID to when it was accepted
 	ids        int
-	rules      []*rule
+	rules      []*faultRule
 	poisoned   map[string]bool
 	calls      []Call
 	counts     map[string]int
@@ -152,7 +152,7 @@ func (r *Route53) RoundTrip(req *http.Request) (*http.Response, error) {
 	serve := func() {
 		defer close(w.done)
 		defer func() {
-			if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // it is what net/http compares too
+			if p := recover(); p != nil && p != http.ErrAbortHandler {
 				panic(p)
 			} else if p != nil {
 				w.cut = true
@@ -246,7 +246,7 @@ func (r *Route53) Commits() []Commit {
 // History is what one set has been after each commit that touched it; nil where
 // it was not there. name may be in any form that a request may have.
 func (r *Route53) History(name, rrType string) []*RecordSet {
-	name, _ = canonical(name)
+	name, _ = canonicalName(name)
 	var out []*RecordSet
 	for _, c := range r.Commits() {
 		for _, t := range c.Sets {
@@ -268,7 +268,7 @@ func cmpSet(t Transition) *RecordSet {
 // AddZone makes a hosted zone as CreateHostedZone does, without a request, and
 // returns its ID. An apex that is no name panics.
 func (r *Route53) AddZone(apex string) (id string) {
-	name, err := canonical(apex)
+	name, err := canonicalName(apex)
 	if err != nil {
 		panic(err)
 	}
@@ -280,7 +280,7 @@ func (r *Route53) AddZone(apex string) (id string) {
 // Put places a set without a request and without judging it; one of the same
 // name, type and identifier goes. Without values and alias it only goes.
 func (r *Route53) Put(zone string, set RecordSet) {
-	name, err := canonical(set.Name)
+	name, err := canonicalName(set.Name)
 	if err != nil {
 		panic(err)
 	}
@@ -312,7 +312,7 @@ func (r *Route53) Sets(zone string) []RecordSet {
 
 // Set is one simple set of a zone. name may be in any form that a request may have.
 func (r *Route53) Set(zone, name, rrType string) (RecordSet, bool) {
-	name, err := canonical(name)
+	name, err := canonicalName(name)
 	if err != nil {
 		return RecordSet{}, false
 	}
@@ -330,19 +330,21 @@ func (r *Route53) recordLocked(c Commit) {
 	}
 }
 
-// failure is an error answer.
-type failure struct {
+// route53Error is an error answer.
+type route53Error struct {
 	status   int
 	code     string
 	messages []string
 }
 
-func fail(status int, code, message string) *failure { return &failure{status, code, []string{message}} }
+func refusal(status int, code, message string) *route53Error {
+	return &route53Error{status, code, []string{message}}
+}
 
-func invalid(message string) *failure { return fail(400, "InvalidInput", message) }
+func invalidInput(message string) *route53Error { return refusal(400, "InvalidInput", message) }
 
-// request is a call while it is served.
-type request struct {
+// route53Call is a call while it is served.
+type route53Call struct {
 	Call
 	id      string // of a change
 	query   map[string]string
@@ -357,7 +359,7 @@ func (r *Route53) ServeHTTP(w http.ResponseWriter, in *http.Request) {
 	if err != nil {
 		return // the client is gone
 	}
-	q := request{body: body, Call: Call{Query: in.URL.RawQuery}}
+	q := route53Call{body: body, Call: Call{Query: in.URL.RawQuery}}
 	a := r.serve(in, &q)
 	q.Status, q.Code = a.status, a.code
 	if a.cut {
@@ -391,8 +393,8 @@ func (r *Route53) ServeHTTP(w http.ResponseWriter, in *http.Request) {
 	_, _ = w.Write(a.body)
 }
 
-// answer is what goes back.
-type answer struct {
+// route53Answer is what goes back.
+type route53Answer struct {
 	status   int
 	code     string
 	body     []byte
@@ -401,14 +403,14 @@ type answer struct {
 	cut      bool
 }
 
-func (r *Route53) serve(in *http.Request, q *request) answer {
+func (r *Route53) serve(in *http.Request, q *route53Call) route53Answer {
 	if f := route(in, q); f != nil {
 		return r.refuse(f)
 	}
 	if f := r.verify(in, q.body); f != nil {
 		return r.refuse(f)
 	}
-	var shape *failure
+	var shape *route53Error
 	if q.Action == ChangeSets {
 		q.changes, shape = parseChanges(q.body)
 		q.Changes = q.changes
@@ -421,12 +423,12 @@ func (r *Route53) serve(in *http.Request, q *request) answer {
 		<-fault.Wait
 	}
 	if fault != nil && !fault.After && fault.stops() {
-		return fault.spoil(answer{})
+		return fault.spoil(route53Answer{})
 	}
 	if shape == nil {
 		shape = r.allowed(q)
 	}
-	var a answer
+	var a route53Answer
 	if shape != nil {
 		a = r.refuse(shape)
 	} else {
@@ -439,7 +441,7 @@ func (r *Route53) serve(in *http.Request, q *request) answer {
 }
 
 // take takes the request's tokens, or says that there are none left.
-func (r *Route53) take(q *request) *failure {
+func (r *Route53) take(q *route53Call) *route53Error {
 	cost := 0
 	switch q.Action {
 	case CreateZone, DeleteZone:
@@ -455,18 +457,18 @@ func (r *Route53) take(q *request) *failure {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.rates.take(r.config.Now(), q.Action, float64(cost)) {
-		return throttled()
+		return rateExceeded()
 	}
 	return nil
 }
 
-func throttled() *failure { return fail(400, "Throttling", "Rate exceeded") }
+func rateExceeded() *route53Error { return refusal(400, "Throttling", "Rate exceeded") }
 
 // route finds out what a request asks for.
-func route(in *http.Request, q *request) *failure {
+func route(in *http.Request, q *route53Call) *route53Error {
 	const version = "/2013-04-01/"
 	path, ok := strings.CutPrefix(in.URL.Path, version)
-	unknown := fail(404, "UnknownOperationException", "there is no such operation: "+in.Method+" "+in.URL.Path)
+	unknown := refusal(404, "UnknownOperationException", "there is no such operation: "+in.Method+" "+in.URL.Path)
 	if !ok {
 		return unknown
 	}
@@ -475,7 +477,7 @@ func route(in *http.Request, q *request) *failure {
 		q.query[name] = values[0]
 	}
 	kind, rest, _ := strings.Cut(path, "/")
-	rest = strings.TrimPrefix(rest, kind+"/") // an ID may come with its prefix
+	rest = strings.TrimPrefix(strings.TrimPrefix(rest, "/"), kind+"/") // an ID may come with its prefix
 	rest = strings.TrimSuffix(rest, "/")
 	id, sub, _ := strings.Cut(rest, "/")
 	switch what := in.Method + " " + kind; {
@@ -496,11 +498,11 @@ func route(in *http.Request, q *request) *failure {
 }
 
 // do does what a request asks for.
-func (r *Route53) do(q *request) answer {
+func (r *Route53) do(q *route53Call) route53Answer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var a answer
-	var f *failure
+	var a route53Answer
+	var f *route53Error
 	switch q.Action {
 	case CreateZone:
 		a, f = r.createLocked(q)
@@ -511,7 +513,7 @@ func (r *Route53) do(q *request) answer {
 	default:
 		z := r.zones[q.Zone]
 		if z == nil {
-			f = fail(404, "NoSuchHostedZone", "No hosted zone found with ID: "+q.Zone)
+			f = refusal(404, "NoSuchHostedZone", "No hosted zone found with ID: "+q.Zone)
 			break
 		}
 		switch q.Action {
@@ -520,7 +522,7 @@ func (r *Route53) do(q *request) answer {
 		case ListSets:
 			a, f = z.list(q.query)
 		case GetZone:
-			a = answer{status: 200, body: zoneAnswer("GetHostedZoneResponse", z, nil)}
+			a = route53Answer{status: 200, body: zoneAnswer("GetHostedZoneResponse", z, nil)}
 		case DeleteZone:
 			a, f = r.deleteLocked(z)
 		}
@@ -532,8 +534,8 @@ func (r *Route53) do(q *request) answer {
 }
 
 // refuse writes an error answer, in the form that the config asks for.
-func (r *Route53) refuse(f *failure) answer {
-	return answer{status: f.status, code: f.code, body: errorAnswer(f, r.config.OwnRoot)}
+func (r *Route53) refuse(f *route53Error) route53Answer {
+	return route53Answer{status: f.status, code: f.code, body: errorAnswer(f, r.config.OwnRoot)}
 }
 
 // newIDLocked makes an ID such as Route 53's.
@@ -552,14 +554,14 @@ func (r *Route53) acceptLocked() changeInfo {
 	return changeInfo{id, "PENDING", now}
 }
 
-func (r *Route53) getChangeLocked(q *request) (answer, *failure) {
+func (r *Route53) getChangeLocked(q *route53Call) (route53Answer, *route53Error) {
 	at, ok := r.changes[q.id]
 	if !ok {
-		return answer{}, fail(404, "NoSuchChange", "Could not find resource with ID: "+q.id)
+		return route53Answer{}, refusal(404, "NoSuchChange", "Could not find resource with ID: "+q.id)
 	}
 	info := changeInfo{q.id, "PENDING", at}
 	if p := r.config.Pending; p >= 0 && r.config.Now().Sub(at) >= p {
 		info.status = "INSYNC"
 	}
-	return answer{status: 200, body: changeAnswer("GetChangeResponse", info)}, nil
+	return route53Answer{status: 200, body: changeAnswer("GetChangeResponse", info)}, nil
 }

@@ -34,7 +34,9 @@ func Denied() Fault      { return Fault{Status: 403, Code: "AccessDenied"} }
 func Cut() Fault         { return Fault{Cut: true} }
 
 // Malformed answers with something that is not XML, Truncated with half of the answer.
-func Malformed() Fault { return Fault{Garble: func([]byte) []byte { return []byte("<html><p>try <b>again</p>") }} }
+func Malformed() Fault {
+	return Fault{Garble: func([]byte) []byte { return []byte("<html><p>try <b>again</p>") }}
+}
 func Truncated() Fault {
 	return Fault{Garble: func(body []byte) []byte { return body[:len(body)/2] }}
 }
@@ -49,7 +51,7 @@ func (f Fault) AfterCommit() Fault {
 func (f *Fault) stops() bool { return f.Cut || f.Status != 0 }
 
 // spoil makes the fault's answer of the real one.
-func (f *Fault) spoil(a answer) answer {
+func (f *Fault) spoil(a route53Answer) route53Answer {
 	if f.Status != 0 {
 		message := "Rate exceeded"
 		switch f.Code {
@@ -59,8 +61,8 @@ func (f *Fault) spoil(a answer) answer {
 		default:
 			message = "injected"
 		}
-		e := fail(f.Status, f.Code, message)
-		a = answer{status: e.status, code: e.code, body: errorAnswer(e, false)}
+		e := refusal(f.Status, f.Code, message)
+		a = route53Answer{status: e.status, code: e.code, body: errorAnswer(e, false)}
 	}
 	if f.Garble != nil {
 		a.body = f.Garble(a.body)
@@ -88,7 +90,7 @@ type Rule struct {
 	Fault
 }
 
-type rule struct {
+type faultRule struct {
 	Rule
 	random *rand.Rand
 }
@@ -100,27 +102,27 @@ func (r *Route53) Inject(add Rule) (remove func()) {
 		add.Times = 1
 	}
 	if add.Name != "" {
-		name, err := canonical(add.Name)
+		name, err := canonicalName(add.Name)
 		if err != nil {
 			panic(err)
 		}
 		add.Name = name
 	}
-	made := &rule{Rule: add, random: rand.New(rand.NewPCG(add.Seed, 53))}
+	made := &faultRule{Rule: add, random: rand.New(rand.NewPCG(add.Seed, 53))}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.rules = append(r.rules, made)
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.rules = slices.DeleteFunc(r.rules, func(x *rule) bool { return x == made })
+		r.rules = slices.DeleteFunc(r.rules, func(x *faultRule) bool { return x == made })
 	}
 }
 
 // Poison makes every batch invalid that changes a set of that owner name, until
 // heal is called.
 func (r *Route53) Poison(name string) (heal func()) {
-	name, err := canonical(name)
+	name, err := canonicalName(name)
 	if err != nil {
 		panic(err)
 	}
@@ -135,7 +137,7 @@ func (r *Route53) Poison(name string) (heal func()) {
 }
 
 // faulty is the fault that befalls a call, if one does.
-func (r *Route53) faulty(q *request) *Fault {
+func (r *Route53) faulty(q *route53Call) *Fault {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, x := range r.rules {
@@ -158,9 +160,9 @@ func (r *Route53) faulty(q *request) *Fault {
 	return nil
 }
 
-func touches(q *request, name string) bool {
+func touches(q *route53Call, name string) bool {
 	if q.Action == ListSets {
-		start, err := canonical(q.query["name"])
+		start, err := canonicalName(q.query["name"])
 		return err == nil && start == name
 	}
 	return slices.ContainsFunc(q.changes, func(c Change) bool { return c.Set.Name == name })

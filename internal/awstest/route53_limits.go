@@ -96,7 +96,7 @@ type Policy struct {
 }
 
 // allows tells whether the statement allows the whole request.
-func (p *Policy) allows(q *request) bool {
+func (p *Policy) allows(q *route53Call) bool {
 	if p.Actions != nil && !slices.Contains(p.Actions, q.Action) || p.Zones != nil && !slices.Contains(p.Zones, q.Zone) {
 		return false
 	}
@@ -114,11 +114,11 @@ func (p *Policy) allows(q *request) bool {
 	return true
 }
 
-func (r *Route53) allowed(q *request) *failure {
+func (r *Route53) allowed(q *route53Call) *route53Error {
 	if r.config.Policies == nil || slices.ContainsFunc(r.config.Policies, func(p Policy) bool { return p.allows(q) }) {
 		return nil
 	}
-	return fail(403, "AccessDenied", "User: arn:aws:sts::111122223333:assumed-role/test is not authorized to perform: route53:"+q.Action+
+	return refusal(403, "AccessDenied", "User: arn:aws:sts::111122223333:assumed-role/test is not authorized to perform: route53:"+q.Action+
 		" on resource: arn:aws:route53:::hostedzone/"+q.Zone+" because no identity-based policy allows the route53:"+q.Action+" action")
 }
 
