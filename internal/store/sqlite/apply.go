@@ -254,7 +254,7 @@ func (b *batch) saveHost(w *ddns.Write, e *entry) error {
 		h.Published += uint64(went)
 		w.Event.Generation += uint64(went)
 		next.recent, next.chunks = string(appendEvent(nil, &w.Event, 0)), noChunks
-		if next.id, err = insertHost(c, h, next.recent); err != nil {
+		if err := insertHost(c, next); err != nil {
 			return err
 		}
 		b.newHosts++
@@ -273,16 +273,12 @@ func (b *batch) saveHost(w *ddns.Write, e *entry) error {
 			b.changes = append(b.changes, change)
 			return b.drop(h.Name, e, h)
 		}
-		recent, chunks, err := putChange(c, e, &w.Event)
-		if err != nil {
+		var err error
+		if next.recent, next.chunks, err = putChange(c, e, &w.Event); err != nil {
 			return err
 		}
-		if err := updateHost(c, e.id, e.host, h, recent, chunks); err != nil {
+		if err := updateHost(c, e.host, next); err != nil {
 			return err
-		}
-		next.recent, next.chunks = trimRecent(recent), e.chunks
-		if chunks != nil {
-			next.chunks = chunks
 		}
 	}
 	if namesChange(w, e) {
@@ -481,7 +477,7 @@ func (b *batch) rewrite(name dnsname.Name, e *entry, edit func(*ddns.Host)) erro
 	next := *e
 	next.host = e.host.Clone()
 	edit(next.host)
-	if err := updateHost(b.w.conn, e.id, e.host, next.host, "", nil); err != nil {
+	if err := updateHost(b.w.conn, e.host, &next); err != nil {
 		return err
 	}
 	b.put(name, e, &next)

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"modernc.org/sqlite"
-
-	"godwit/internal/ddns"
 )
 
 // backupPages is how many pages a backup copies between two looks at its context.
@@ -228,30 +226,27 @@ func prepareRestored(ctx context.Context, file string, now time.Time) (err error
 // leap moves all generations on, those of retired names too. Events keep theirs:
 // they tell what was.
 func leap(c *conn) error {
-	type row struct {
-		id int64
-		h  *ddns.Host
-	}
 	if err := c.run("update retired set generation = generation + ?", int64(generationLeap)); err != nil {
 		return err
 	}
 	for after := int64(0); ; {
-		var page []row
-		err := c.query("select "+hostColumns+" from hosts where id > ? order by id limit 1000", func(r []driver.Value) error {
-			id, h, err := decodeHost(r)
-			page = append(page, row{id, h})
+		var page []*entry
+		err := c.query("select "+entryColumns+" from hosts where id > ? order by id limit 1000", func(row []driver.Value) error {
+			e, err := decodeRow(row)
+			page = append(page, e)
 			return err
 		}, after)
 		if err != nil || len(page) == 0 {
 			return err
 		}
-		for _, r := range page {
-			next := r.h.Clone()
-			next.Generation += generationLeap
-			if err := updateHost(c, r.id, r.h, next, "", nil); err != nil {
+		for _, e := range page {
+			before := e.host
+			e.host = before.Clone()
+			e.host.Generation += generationLeap
+			if err := updateHost(c, before, e); err != nil {
 				return err
 			}
-			after = r.id
+			after = e.id
 		}
 	}
 }

@@ -18,6 +18,8 @@ type entry struct {
 	// recent are the newest changes as they stand in the row, trimmed.
 	recent string
 	chunks []byte // ids of its rows in history, as they stand in the row
+	// applied is the newest row of pending that the host's row knows of.
+	applied int64
 	// complete tells whether creds have been read.
 	complete bool
 	gone     bool // the row has been removed

@@ -166,17 +166,35 @@ func (f *findings) check(ctx context.Context, c *conn) error {
 // hosts verifies each row of hosts, that its names are its own, and that its
 // credentials are there and granted.
 func (f *findings) hosts(c *conn) error {
-	return c.query("select "+hostColumns+" from hosts", func(row []driver.Value) error {
-		id, h, err := decodeHost(row)
+	return c.query("select "+entryColumns+", due, unpublished from hosts", func(row []driver.Value) error {
+		e, err := decodeRow(row)
+		if bad, ok := errors.AsType[*DamagedError](err); ok {
+			return f.add(fixRestore, "%s: %s", bad.Row, bad.Why)
+		}
 		if err != nil {
-			return f.add(fixRestore, "%s: %v", rowName(row), err)
+			return err
+		}
+		h := e.host
+		if row[5] != due(h) || row[6] != unpublished(h) {
+			if err := f.add(fixReport, "host %s: it is not found when it is due or unpublished", h.Name); err != nil {
+				return err
+			}
+		}
+		last, _, err := c.queryInt("select generation from retired where name = ?", h.Name.String())
+		if err != nil {
+			return err
+		}
+		if last > 0 && h.Generation <= uint64(last) {
+			if err := f.add(fixReport, "host %s: it is behind an earlier host of the name", h.Name); err != nil {
+				return err
+			}
 		}
 		for _, n := range h.Names() {
 			owner, found, err := c.queryInt("select host from names where name = ?", n.String())
 			if err != nil {
 				return err
 			}
-			if !found || owner != id {
+			if !found || owner != e.id {
 				if err := f.add(fixReport, "host %s: its name %s is not kept for it", h.Name, n); err != nil {
 					return err
 				}
@@ -227,10 +245,14 @@ func (f *findings) credentials(c *conn) error {
 }
 
 func (f *findings) events(c *conn) error {
-	return c.query("select name, recent from hosts union all select 'number ' || host, events from history union all select 'number ' || host, event from refusals", func(row []driver.Value) error {
+	return c.query("select dns, recent from hosts union all select host, events from history union all select host, event from refusals", func(row []driver.Value) error {
 		text, _ := row[1].(string)
 		if _, err := decodeEvents(text); err != nil {
-			return f.add("its history has lost entries; nothing else is harmed", "host %.300v: an entry of its history is damaged (%v)", row[0], err)
+			host := fmt.Sprintf("host number %v", row[0])
+			if dns, ok := row[0].(string); ok {
+				host = columnName(dns)
+			}
+			return f.add("its history has lost entries; nothing else is harmed", "%s: an entry of its history is damaged (%v)", host, err)
 		}
 		return nil
 	})
@@ -243,7 +265,6 @@ func (f *findings) orphans(c *conn) error {
 		{"a grant without its credential", "select g.host || ' ' || g.credential from grants g left join credentials c on c.id = g.credential where c.id is null"},
 		{"an event without its host", "select cast(e.id as text) from history e left join hosts h on h.id = e.host where h.id is null"},
 		{"a refusal without its host", "select cast(e.id as text) from refusals e left join hosts h on h.id = e.host where h.id is null"},
-		{"a retired name whose host is behind it", "select r.name from retired r join names n on n.name = r.name and n.kind = 'host' join hosts h on h.id = n.host where h.generation <= r.generation"},
 	} {
 		if err := c.query(o.query, func(row []driver.Value) error {
 			return f.add(fixReport, "%s: %.300v", o.what, row[0])

@@ -3,10 +3,13 @@ package sqlite
 import (
 	"database/sql/driver"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 
 	"godwit/internal/dnsname"
@@ -112,4 +115,76 @@ func (r *reader) name() dnsname.Name {
 	n, err := dnsname.Parse(r.text())
 	r.fail(err)
 	return n
+}
+
+// values takes the values of a column that is a JSON array one after the other,
+// and keeps the first error. What we write has no spaces between them.
+type values struct {
+	rest string // from the bracket or comma before the next value on
+	more bool   // not the first one
+	err  error
+}
+
+func (v *values) fail(err error) {
+	if v.err == nil && err != nil {
+		v.err = err
+	}
+}
+
+// skip goes to the next value.
+func (v *values) skip() {
+	before := byte('[')
+	if v.more {
+		before = ','
+	}
+	if v.err == nil && (v.rest == "" || v.rest[0] != before) {
+		v.err = errors.New("has too few values")
+	}
+	if v.err != nil {
+		v.rest = ""
+		return
+	}
+	v.rest, v.more = v.rest[1:], true
+}
+
+func (v *values) num() int64 {
+	v.skip()
+	end := 0
+	for end < len(v.rest) && v.rest[end] != ',' && v.rest[end] != ']' {
+		end++
+	}
+	n, err := strconv.ParseInt(v.rest[:end], 10, 64)
+	v.fail(err)
+	v.rest = v.rest[end:]
+	return n
+}
+
+// text reads a string. It shares the column's octets.
+func (v *values) text() (text string) {
+	v.skip()
+	if len(v.rest) > 0 && v.rest[0] == '"' {
+		if end := 1 + strings.IndexByte(v.rest[1:], '"'); end > 0 && strings.IndexByte(v.rest[:end], '\\') < 0 {
+			text, v.rest = v.rest[1:end], v.rest[end+1:]
+			return text
+		}
+	}
+	d := json.NewDecoder(strings.NewReader(v.rest))
+	if err := d.Decode(&text); err != nil {
+		v.fail(fmt.Errorf("has no text where one belongs: %w", err))
+		return ""
+	}
+	v.rest = v.rest[d.InputOffset():]
+	return text
+}
+
+// last reads the JSON of a last value, which may be missing: "" then.
+func (v *values) last() string {
+	if v.err == nil && !strings.HasSuffix(v.rest, "]") {
+		v.err = errors.New("does not end")
+	}
+	if v.err != nil || v.rest == "]" {
+		return ""
+	}
+	v.skip()
+	return strings.TrimSuffix(v.rest, "]")
 }

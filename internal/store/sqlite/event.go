@@ -26,9 +26,10 @@ const (
 	chunkEvents = 4
 	chunkRows   = ddns.MaxEvents / chunkEvents
 	chunkIDSize = 5 // octets of a row's id in the column chunks
-	// recentRoom is how long the column recent is at least, filled up with
-	// spaces: enough for three updates of an IPv4 address.
-	recentRoom   = 320
+	// rowRoom is how long a row's texts are together at least, for recent is
+	// filled up with spaces: enough for three updates of an IPv4 address, and
+	// seven rows fit into a page.
+	rowRoom      = 520
 	refusalSlots = ddns.MaxRefusals
 )
 
@@ -158,12 +159,15 @@ func parseList(text string) (out []netip.Addr, err error) {
 
 func trimRecent(text string) string { return strings.TrimRight(text, " ") }
 
-func padRecent(text []byte) string {
-	for len(text) < recentRoom {
-		text = append(text, ' ')
+// padRecent fills up the column recent of a row with so much text beside it.
+func padRecent(recent string, beside int) string {
+	if n := rowRoom - beside - len(recent); n > 0 {
+		return recent + spaces[:n]
 	}
-	return string(text)
+	return recent
 }
+
+var spaces = strings.Repeat(" ", rowRoom)
 
 // noChunks is the column chunks of a host that has no row in history.
 var noChunks = make([]byte, chunkRows*chunkIDSize)
@@ -186,12 +190,11 @@ func withChunk(chunks []byte, id int64) []byte {
 }
 
 // putChange adds an event to a host's newest changes, and moves them into
-// history if that makes four. It returns the row's new column recent, and chunks
-// if that changes too.
+// history if that makes four. It returns the row's new columns recent and chunks.
 func putChange(c *conn, e *entry, event *ddns.Event) (recent string, chunks []byte, err error) {
-	text := appendEvent(append(make([]byte, 0, recentRoom+160), e.recent...), event, 0)
+	text := appendEvent(append(make([]byte, 0, rowRoom), e.recent...), event, 0)
 	if event.Generation%chunkEvents != 0 {
-		return padRecent(text), nil, nil
+		return string(text), e.chunks, nil
 	}
 	id := chunkID(e.chunks, 0) // the oldest; 0 while there is room
 	if id != 0 {
@@ -199,7 +202,7 @@ func putChange(c *conn, e *entry, event *ddns.Event) (recent string, chunks []by
 	} else if err = c.run("insert into history (host, events) values (?, ?)", e.id, string(text)); err == nil {
 		id, err = c.lastID()
 	}
-	return padRecent(text[:0]), withChunk(e.chunks, id), err
+	return "", withChunk(e.chunks, id), err
 }
 
 // dropEvents takes away all events of a host.

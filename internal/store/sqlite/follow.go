@@ -4,10 +4,10 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"godwit/internal/ddns"
 )
@@ -100,7 +100,6 @@ func (s *Store) decodeChunks(next *atomic.Int64, last int64, free, full chan []d
 	defer c.close()
 	var sum summer
 	var zone zoneMemo
-	var joined dnsRow
 	var batch []ddns.Host
 	hand := func() error {
 		select {
@@ -116,7 +115,7 @@ func (s *Store) decodeChunks(next *atomic.Int64, last int64, free, full chan []d
 		if from > last {
 			break
 		}
-		err := c.query("select "+joinedColumns+" from hosts where id between ? and ?", func(row []driver.Value) error {
+		err := c.query("select cast(dns as blob) from hosts where id between ? and ?", func(row []driver.Value) error {
 			if batch == nil {
 				select {
 				case batch = <-free:
@@ -126,12 +125,11 @@ func (s *Store) decodeChunks(next *atomic.Int64, last int64, free, full chan []d
 				}
 			}
 			batch = batch[:len(batch)+1]
-			err := joined.split(row[0])
-			if err == nil {
-				err = joined.decode(&batch[len(batch)-1], &zone, &sum)
-			}
-			if err != nil {
-				s.damaged(&DamagedError{fmt.Sprintf("host %.300q", joined.name), err.Error()})
+			// As octets, which the driver hands over at half the cost of a text; they are ours alone.
+			octets, _ := row[0].([]byte)
+			dns := unsafe.String(unsafe.SliceData(octets), len(octets))
+			if _, err := decodeDNS(&batch[len(batch)-1], dns, &zone, &sum); err != nil {
+				s.damaged(&DamagedError{columnName(dns), err.Error()})
 				batch = batch[:len(batch)-1]
 				return nil
 			}

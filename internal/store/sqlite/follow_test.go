@@ -214,7 +214,8 @@ func TestDamagedRowsAreLeftOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	bad := benchName(7)
-	edit(t, dir, "update hosts set addresses = '192.0.2.66' where name = '"+bad.String()+"'; delete from names where name = '"+benchName(9).String()+"'; update hosts set seen = 1 where name = '"+benchName(8).String()+"'")
+	edit(t, dir, "update hosts set dns = json_replace(dns, '$[4]', '192.0.2.66') where json_extract(dns, '$[0]') = '"+bad.String()+"'; delete from names where name = '"+benchName(9).String()+
+		"'; update hosts set state = json_replace(state, '$[3]', 1) where json_extract(dns, '$[0]') = '"+benchName(8).String()+"'")
 	var said bytes.Buffer
 	s, err := sqlite.Open(dir, sqlite.Config{Log: slog.New(slog.NewTextHandler(&said, nil))})
 	if err != nil {
@@ -318,7 +319,7 @@ func TestDamageDoesNotFillTheLog(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	edit(t, dir, "update hosts set addresses = '192.0.2.66'")
+	edit(t, dir, "update hosts set dns = json_replace(dns, '$[4]', '192.0.2.66')")
 	var said bytes.Buffer
 	s, err := sqlite.Open(dir, sqlite.Config{Log: slog.New(slog.NewTextHandler(&said, nil)), Now: func() time.Time { return day }})
 	if err != nil {

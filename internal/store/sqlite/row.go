@@ -10,19 +10,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unsafe"
 
 	"godwit/internal/ddns"
 	"godwit/internal/dnsname"
 )
 
-// The columns of hosts, in the order in which rows are read. The first ones are
-// all that DNS needs.
+// The columns of hosts, in the order in which rows are read. dns is all that DNS
+// needs of a host, state is the rest; both are JSON arrays. See appendDNS and appendState.
 const (
-	dnsColumns  = "id, name, zone, ttl, flags, addresses, detail, generation, dns_sum"
-	hostColumns = dnsColumns + ", published, changed, changed_by, seen, busy, due, refusals, created, policy, lease, credentials, shown, sum"
-	// dnsSumColumn is where dns_sum stands among them.
-	dnsSumColumn = 8
+	hostColumns  = "id, dns, state"
+	entryColumns = hostColumns + ", recent, chunks"
 )
 
 // DamagedError says that a stored row is not what was written: a bit flipped,
@@ -111,11 +108,12 @@ func setFlags(h *ddns.Host, text string) error {
 	return nil
 }
 
-// appendAddrs writes addresses as text, separated by spaces.
-func appendAddrs(dst []byte, lists ...[]netip.Addr) []byte {
+// appendAddrs writes addresses as text, separated by spaces; from is where the
+// first one begins.
+func appendAddrs(dst []byte, from int, lists ...[]netip.Addr) []byte {
 	for _, list := range lists {
 		for _, a := range list {
-			if len(dst) > 0 {
+			if len(dst) > from {
 				dst = append(dst, ' ')
 			}
 			dst = a.AppendTo(dst)
@@ -156,14 +154,6 @@ type detail struct {
 	TXT       []ddns.TXT      `json:"txt,omitempty"`
 }
 
-func encodeDetail(h *ddns.Host) (driver.Value, error) {
-	if !h.Prefix.IsValid() && len(h.Followers) == 0 && len(h.TXT) == 0 {
-		return nil, nil
-	}
-	text, err := json.Marshal(detail{h.Prefix, h.Followers, h.TXT})
-	return string(text), err
-}
-
 func setDetail(h *ddns.Host, text string) error {
 	h.Prefix, h.Followers, h.TXT = netip.Prefix{}, nil, nil
 	if text == "" {
@@ -178,14 +168,6 @@ func setDetail(h *ddns.Host, text string) error {
 		h.TXT[i].Time = stored(h.TXT[i].Time)
 	}
 	return nil
-}
-
-func encodeShown(shown []ddns.RRset) (driver.Value, error) {
-	if len(shown) == 0 {
-		return nil, nil
-	}
-	text, err := json.Marshal(shown)
-	return string(text), err
 }
 
 // sumDNS is the checksum of all that DNS shows of a host.
@@ -220,11 +202,12 @@ func sumDNS(s *summer, h *ddns.Host) int64 {
 	return s.sum()
 }
 
-// sumRest is the checksum of a row's other columns. It begins with the first
+// sumState is the checksum of a row's column state. It begins with the first
 // one, so that parts of two rows cannot be mixed.
-func sumRest(s *summer, h *ddns.Host, dns int64) int64 {
+func sumState(s *summer, h *ddns.Host, applied, dns int64) int64 {
 	s.b = s.b[:0]
 	s.num(uint64(dns))
+	s.num(uint64(applied))
 	s.num(h.Published)
 	s.time(h.ChangedAt)
 	s.text(h.ChangedBy)
@@ -254,78 +237,113 @@ func sumRest(s *summer, h *ddns.Host, dns int64) int64 {
 	return s.sum()
 }
 
-// sums are a host row's two checksums.
-func sums(h *ddns.Host) (dns, rest int64) {
-	s := summer{make([]byte, 0, 256)}
-	dns = sumDNS(&s, h)
-	return dns, sumRest(&s, h, dns)
-}
-
-// dnsRow is dnsColumns, not yet understood.
-type dnsRow struct {
-	name, zone, flags, addresses, detail string
-	ttl, generation, sum                 int64
-}
-
-// decode reads the row into h, whose slices it reuses, and verifies the
-// checksum. It fills h even if that is wrong; the error is errSum then.
-func (d *dnsRow) decode(h *ddns.Host, zones *zoneMemo, s *summer) (err error) {
-	if h.Name, err = dnsname.Parse(d.name); err != nil {
-		return err
-	}
-	if h.Zone, err = zones.parse(d.zone); err != nil {
-		return err
-	}
-	h.TTL, h.Generation = uint32(d.ttl), uint64(d.generation)
-	if err := setFlags(h, d.flags); err != nil {
-		return err
-	}
-	if h.A, h.AAAA, err = addrs(h.A[:0], h.AAAA[:0], d.addresses); err != nil {
-		return err
-	}
-	if err := setDetail(h, d.detail); err != nil {
-		return err
-	}
-	if d.sum != sumDNS(s, h) {
-		return errSum
-	}
-	return nil
-}
-
-// decodeDNS reads dnsColumns, and leaves the reader at what follows them.
-func decodeDNS(h *ddns.Host, row []driver.Value, s *summer) (id int64, r reader, err error) {
-	r = reader{row: row}
-	id = r.num()
-	d := dnsRow{name: r.text(), zone: r.text(), ttl: r.num(), flags: r.text(), addresses: r.text(), detail: r.text(), generation: r.num(), sum: r.num()}
-	if r.err == nil {
-		r.err = d.decode(h, new(zoneMemo), s)
-	}
-	return id, r, r.err
-}
-
-// joinedColumns are dnsColumns without id as one value, a line each: asking the
-// driver for a column costs more than decoding it.
-const joinedColumns = "cast(name || '\n' || zone || '\n' || ttl || '\n' || flags || '\n' || addresses || '\n' || coalesce(detail, '') || '\n' || generation || '\n' || dns_sum as blob)"
-
-// split reads joinedColumns. The texts share the value's octets, which nobody changes.
-func (d *dnsRow) split(value driver.Value) error {
-	octets, _ := value.([]byte)
-	rest := unsafe.String(unsafe.SliceData(octets), len(octets))
-	var numbers [3]string
-	for _, into := range []*string{&d.name, &d.zone, &numbers[0], &d.flags, &d.addresses, &d.detail, &numbers[1], &numbers[2]} {
-		*into, rest, _ = strings.Cut(rest, "\n")
-	}
-	if rest != "" {
-		return errors.New("has a line break in a column")
-	}
-	for i, into := range []*int64{&d.ttl, &d.generation, &d.sum} {
-		n, err := strconv.ParseInt(numbers[i], 10, 64)
+// appendDNS writes the column dns: name, zone, TTL, flags, addresses, generation,
+// checksum, and what few hosts have if this one has it.
+func appendDNS(dst []byte, h *ddns.Host, s *summer) ([]byte, int64, error) {
+	sum := sumDNS(s, h)
+	dst = appendText(append(dst, '['), h.Name.String())
+	dst = appendText(append(dst, ','), h.Zone.String())
+	dst = strconv.AppendUint(append(dst, ','), uint64(h.TTL), 10)
+	dst = appendText(append(dst, ','), flags(h))
+	dst = append(dst, ',', '"')
+	from := len(dst)
+	dst = appendAddrs(dst, from, h.A, h.AAAA)
+	dst = strconv.AppendUint(append(dst, '"', ','), h.Generation, 10)
+	dst = strconv.AppendInt(append(dst, ','), sum, 10)
+	if h.Prefix.IsValid() || len(h.Followers) > 0 || len(h.TXT) > 0 {
+		text, err := json.Marshal(detail{h.Prefix, h.Followers, h.TXT})
 		if err != nil {
-			return err
+			return nil, 0, err
 		}
-		*into = n
+		dst = append(append(dst, ','), text...)
 	}
-	return nil
+	return append(dst, ']'), sum, nil
+}
+
+// appendState writes the column state: published, changed, changed by, seen, busy,
+// refusals, created, policy, lease, credentials, applied, checksum, and what DNS
+// showed at published if that is known. dns is the checksum of the column dns.
+func appendState(dst []byte, h *ddns.Host, applied, dns int64, s *summer) ([]byte, error) {
+	dst = strconv.AppendUint(append(dst, '['), h.Published, 10)
+	dst = strconv.AppendInt(append(dst, ','), micros(h.ChangedAt), 10)
+	dst = appendText(append(dst, ','), h.ChangedBy)
+	dst = strconv.AppendInt(append(dst, ','), micros(h.Seen), 10)
+	dst = strconv.AppendInt(append(dst, ','), micros(h.Busy), 10)
+	dst = strconv.AppendUint(append(dst, ','), h.Refusals, 10)
+	dst = strconv.AppendInt(append(dst, ','), micros(h.Created), 10)
+	dst = appendText(append(dst, ','), h.Addresses.String())
+	dst = strconv.AppendInt(append(dst, ','), h.Lease.Microseconds(), 10)
+	dst = appendText(append(dst, ','), strings.Join(h.Credentials, " "))
+	dst = strconv.AppendInt(append(dst, ','), applied, 10)
+	dst = strconv.AppendInt(append(dst, ','), sumState(s, h, applied, dns), 10)
+	if len(h.Shown) > 0 {
+		text, err := json.Marshal(h.Shown)
+		if err != nil {
+			return nil, err
+		}
+		dst = append(append(dst, ','), text...)
+	}
+	return append(dst, ']'), nil
+}
+
+// decodeDNS reads what appendDNS wrote into h, whose slices it reuses, and
+// verifies the checksum, which it returns. It fills h even if that is wrong; the
+// error is errSum then.
+func decodeDNS(h *ddns.Host, column string, zones *zoneMemo, s *summer) (sum int64, err error) {
+	v := values{rest: column}
+	name, zone, ttl, words, list := v.text(), v.text(), v.num(), v.text(), v.text()
+	h.TTL, h.Generation = uint32(ttl), uint64(v.num())
+	sum = v.num()
+	more := v.last()
+	if v.err != nil {
+		return 0, v.err
+	}
+	if h.Name, err = dnsname.Parse(name); err != nil {
+		return 0, err
+	}
+	if h.Zone, err = zones.parse(zone); err != nil {
+		return 0, err
+	}
+	if err := setFlags(h, words); err != nil {
+		return 0, err
+	}
+	if h.A, h.AAAA, err = addrs(h.A[:0], h.AAAA[:0], list); err != nil {
+		return 0, err
+	}
+	if err := setDetail(h, more); err != nil {
+		return 0, err
+	}
+	if sum != sumDNS(s, h) {
+		return sum, errSum
+	}
+	return sum, nil
+}
+
+// decodeState reads what appendState wrote, and verifies the checksum.
+func decodeState(h *ddns.Host, column string, dns int64, s *summer) (applied int64, err error) {
+	v := values{rest: column}
+	h.Published = uint64(v.num())
+	h.ChangedAt = fromMicros(v.num())
+	h.ChangedBy = strings.Clone(v.text())
+	h.Seen, h.Busy = fromMicros(v.num()), fromMicros(v.num())
+	h.Refusals = uint64(v.num())
+	h.Created = fromMicros(v.num())
+	policy := v.text()
+	h.Lease = time.Duration(v.num()) * time.Microsecond
+	if ids := v.text(); ids != "" {
+		h.Credentials = strings.Split(strings.Clone(ids), " ")
+	}
+	applied = v.num()
+	sum := v.num()
+	if shown := v.last(); shown != "" {
+		v.fail(json.Unmarshal([]byte(shown), &h.Shown))
+	}
+	h.Addresses, err = ddns.ParseAddressRule(policy)
+	v.fail(err)
+	if v.err == nil && sum != sumState(s, h, applied, dns) {
+		v.err = errSum
+	}
+	return applied, v.err
 }
 
 // zoneMemo remembers the zone parsed last; hosts of a zone come in a row.
@@ -345,57 +363,30 @@ func (m *zoneMemo) parse(text string) (dnsname.Name, error) {
 	return n, err
 }
 
-// rowName is what to call a row in a message, before it is known to be sound.
-func rowName(row []driver.Value) string {
-	if len(row) > 1 {
-		if name, ok := row[1].(string); ok {
-			return fmt.Sprintf("host %.300q", name)
-		}
+// columnName is what to call a host in a message, of whose column dns it is not
+// known whether it is sound.
+func columnName(dns string) string {
+	v := values{rest: dns}
+	if name := v.text(); v.err == nil {
+		return fmt.Sprintf("host %.300q", name)
 	}
-	return "a host"
-}
-
-// readRest reads what hostColumns has beyond dnsColumns, and returns the checksum there.
-func readRest(h *ddns.Host, r *reader) int64 {
-	h.Published = uint64(r.num())
-	h.ChangedAt = r.time()
-	h.ChangedBy = r.text()
-	h.Seen = r.time()
-	h.Busy = r.time()
-	r.next() // due is derived
-	h.Refusals = uint64(r.num())
-	h.Created = r.time()
-	rule, err := ddns.ParseAddressRule(r.text())
-	r.fail(err)
-	h.Addresses = rule
-	h.Lease = time.Duration(r.num()) * time.Microsecond
-	if ids := r.text(); ids != "" {
-		h.Credentials = strings.Split(ids, " ")
-	}
-	if shown := r.text(); shown != "" {
-		r.fail(json.Unmarshal([]byte(shown), &h.Shown))
-	}
-	return r.num()
+	return fmt.Sprintf("host %.300q", dns)
 }
 
 // errSum: a row's checksum is not that of what the row says.
 var errSum = errors.New("its checksum does not match")
 
-// decodeHost reads hostColumns and verifies both checksums. A bad row gives a *DamagedError.
-func decodeHost(row []driver.Value) (id int64, h *ddns.Host, err error) {
+// decodeHost reads the columns dns and state, and verifies both checksums. A
+// damaged one gives a *DamagedError.
+func decodeHost(dns, state string) (h *ddns.Host, applied int64, err error) {
 	h = new(ddns.Host)
 	s := summer{make([]byte, 0, 256)}
-	id, r, err := decodeDNS(h, row, &s)
+	sum, err := decodeDNS(h, dns, new(zoneMemo), &s)
+	if err == nil {
+		applied, err = decodeState(h, state, sum, &s)
+	}
 	if err != nil {
-		return id, nil, &DamagedError{rowName(row), err.Error()}
-	}
-	dns := row[dnsSumColumn].(int64)
-	sum := readRest(h, &r)
-	if r.err == nil && sum != sumRest(&s, h, dns) {
-		r.err = errSum
-	}
-	if r.err != nil {
-		return id, nil, &DamagedError{rowName(row), r.err.Error()}
+		return nil, 0, &DamagedError{columnName(dns), err.Error()}
 	}
 	if len(h.A) == 0 {
 		h.A = nil
@@ -403,10 +394,31 @@ func decodeHost(row []driver.Value) (id int64, h *ddns.Host, err error) {
 	if len(h.AAAA) == 0 {
 		h.AAAA = nil
 	}
-	return id, h, nil
+	return h, applied, nil
 }
 
-// due is the column of NextDue.
+// decodeRow reads hostColumns, or entryColumns. A damaged row gives a *DamagedError.
+func decodeRow(row []driver.Value) (*entry, error) {
+	id, _ := row[0].(int64)
+	dns, _ := row[1].(string)
+	state, _ := row[2].(string)
+	h, applied, err := decodeHost(dns, state)
+	if err != nil {
+		return nil, err
+	}
+	e := &entry{id: id, host: h, applied: applied}
+	if len(row) > 3 {
+		recent, _ := row[3].(string)
+		e.recent = trimRecent(recent)
+		if e.chunks, _ = row[4].([]byte); len(e.chunks) != len(noChunks) {
+			return nil, &DamagedError{"host " + h.Name.String(), "its history cannot be found"}
+		}
+	}
+	return e, nil
+}
+
+// due and unpublished are the columns by which hosts are found that something is
+// to be done about; null for all others.
 func due(h *ddns.Host) driver.Value {
 	if t := h.NextDue(); !t.IsZero() {
 		return micros(t)
@@ -414,101 +426,56 @@ func due(h *ddns.Host) driver.Value {
 	return nil
 }
 
-// hostValues are a host's row in the order of hostColumns, without id.
-func hostValues(h *ddns.Host) ([]driver.Value, error) {
-	det, err1 := encodeDetail(h)
-	shown, err2 := encodeShown(h.Shown)
-	dns, rest := sums(h)
-	return []driver.Value{h.Name.String(), h.Zone.String(), int64(h.TTL), flags(h), string(appendAddrs(nil, h.A, h.AAAA)), det,
-		int64(h.Generation), dns, int64(h.Published), micros(h.ChangedAt), h.ChangedBy, micros(h.Seen), micros(h.Busy), due(h),
-		int64(h.Refusals), micros(h.Created), h.Addresses.String(), h.Lease.Microseconds(), strings.Join(h.Credentials, " "), shown, rest,
-	}, errors.Join(err1, err2)
+func unpublished(h *ddns.Host) driver.Value {
+	if h.Published < h.Generation {
+		return int64(1)
+	}
+	return nil
 }
 
-// insertHost adds a host's row and returns its id. recent is its first event.
-func insertHost(c *conn, h *ddns.Host, recent string) (int64, error) {
-	values, err := hostValues(h)
+// foundAlike tells whether two states of a host have the same due and unpublished.
+func foundAlike(a, b *ddns.Host) bool {
+	return unpublished(a) == unpublished(b) && a.NextDue().Equal(b.NextDue())
+}
+
+// encodeHost makes the columns dns and state.
+func encodeHost(h *ddns.Host, applied int64) (dns, state string, err error) {
+	s := summer{make([]byte, 0, 256)}
+	room := make([]byte, 0, 512)
+	first, sum, err := appendDNS(room, h, &s)
 	if err != nil {
-		return 0, err
+		return "", "", err
 	}
-	if err := c.run("insert into hosts ("+hostColumns+", recent, chunks) values (null, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		append(values, padRecent([]byte(recent)), noChunks)...); err != nil {
-		return 0, err
-	}
-	return c.lastID()
+	second, err := appendState(first[len(first):], h, applied, sum, &s)
+	return string(first), string(second), err
 }
 
-const (
-	setState  = "update hosts set addresses = ?, dns_sum = ?, generation = ?, published = ?, changed = ?, changed_by = ?, seen = ?, busy = ?, due = ?, refusals = ?, sum = ?"
-	setRest   = ", zone = ?, ttl = ?, flags = ?, detail = ?, created = ?, policy = ?, lease = ?, credentials = ?, shown = ?"
-	setRecent = ", recent = ?"
-	setChunks = ", chunks = ?"
-	whereID   = " where id = ?"
-)
-
-// updateHost rewrites a host's row. Most updates change addresses and counters
-// only; for them a statement with half the arguments does. recent "" and chunks
-// nil leave those columns.
-func updateHost(c *conn, id int64, before, h *ddns.Host, recent string, chunks []byte) error {
-	dns, rest := sums(h)
-	var room [25]driver.Value
-	args := append(room[:0], string(appendAddrs(make([]byte, 0, 64), h.A, h.AAAA)), dns, int64(h.Generation), int64(h.Published), micros(h.ChangedAt),
-		h.ChangedBy, micros(h.Seen), micros(h.Busy), due(h), int64(h.Refusals), rest)
-	short := sameButState(before, h)
-	if !short {
-		det, err1 := encodeDetail(h)
-		shown, err2 := encodeShown(h.Shown)
-		if err := errors.Join(err1, err2); err != nil {
-			return err
-		}
-		args = append(args, h.Zone.String(), int64(h.TTL), flags(h), det, micros(h.Created), h.Addresses.String(), h.Lease.Microseconds(),
-			strings.Join(h.Credentials, " "), shown)
+// insertHost adds a host's row and sets its id.
+func insertHost(c *conn, e *entry) error {
+	dns, state, err := encodeHost(e.host, e.applied)
+	if err != nil {
+		return err
 	}
-	if recent != "" {
-		args = append(args, recent)
+	if err := c.run("insert into hosts values (null, ?, ?, ?, ?, ?, ?)",
+		dns, state, due(e.host), unpublished(e.host), padRecent(e.recent, len(dns)+len(state)), e.chunks); err != nil {
+		return err
 	}
-	if chunks != nil {
-		args = append(args, chunks)
-	}
-	args = append(args, id)
-	switch { // constants, so that no text is put together for each update
-	case short && chunks != nil:
-		return c.run(setState+setRecent+setChunks+whereID, args...)
-	case short && recent != "":
-		return c.run(setState+setRecent+whereID, args...)
-	case short:
-		return c.run(setState+whereID, args...)
-	case chunks != nil:
-		return c.run(setState+setRest+setRecent+setChunks+whereID, args...)
-	case recent != "":
-		return c.run(setState+setRest+setRecent+whereID, args...)
-	}
-	return c.run(setState+setRest+whereID, args...)
+	e.id, err = c.lastID()
+	return err
 }
 
-// sameButState tells whether b differs from a at most in what the short
-// statement of updateHost writes.
-func sameButState(a, b *ddns.Host) bool {
-	return a.Zone == b.Zone && a.TTL == b.TTL && a.Addresses == b.Addresses && a.Free == b.Free && a.SeedOff == b.SeedOff &&
-		a.Suspended == b.Suspended && a.Wildcard == b.Wildcard && a.Removed == b.Removed && a.Lease == b.Lease &&
-		a.Prefix == b.Prefix && equal(a.Followers, b.Followers) && equal(a.TXT, b.TXT) && equal(a.Credentials, b.Credentials) &&
-		a.Created.Equal(b.Created) && sameShown(a.Shown, b.Shown)
-}
-
-// equal is slices.Equal with a short cut for slices that are one and the same.
-func equal[T comparable](a, b []T) bool {
-	if len(a) != len(b) {
-		return false
+// updateHost rewrites a host's row; before is what the row says now.
+func updateHost(c *conn, before *ddns.Host, e *entry) error {
+	dns, state, err := encodeHost(e.host, e.applied)
+	if err != nil {
+		return err
 	}
-	if len(a) == 0 || &a[0] == &b[0] {
-		return true
+	recent := padRecent(e.recent, len(dns)+len(state))
+	if foundAlike(before, e.host) {
+		return c.run("update hosts set dns = ?, state = ?, recent = ?, chunks = ? where id = ?", dns, state, recent, e.chunks, e.id)
 	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
+	return c.run("update hosts set dns = ?, state = ?, recent = ?, chunks = ?, due = ?, unpublished = ? where id = ?",
+		dns, state, recent, e.chunks, due(e.host), unpublished(e.host), e.id)
 }
 
 func sameShown(a, b []ddns.RRset) bool {

@@ -412,14 +412,14 @@ func (s *Store) Host(ctx context.Context, name dnsname.Name) (*ddns.Host, []*ddn
 	return e.host, e.creds, nil
 }
 
-const selectByName = "select " + hostColumns + ", recent, chunks from hosts where id = (select host from names where name = ? and kind = 'host')"
+const selectByName = "select " + entryColumns + " from hosts where id = (select host from names where name = ? and kind = 'host')"
 
 // readEntry reads a host, and its credentials if asked to; nil if there is none.
 func (s *Store) readEntry(c *conn, name dnsname.Name, credentials bool) (*entry, error) {
 	var e *entry
 	text := name.String()
 	err := c.query(selectByName, func(row []driver.Value) (err error) {
-		if e, err = decodeEntry(row); err == nil && e.host.Name != name {
+		if e, err = decodeRow(row); err == nil && e.host.Name != name {
 			err = &DamagedError{"host " + text, "its name leads to the row of " + e.host.Name.String()}
 		}
 		return err
@@ -430,20 +430,6 @@ func (s *Store) readEntry(c *conn, name dnsname.Name, credentials bool) (*entry,
 	e.creds, err = readCredentials(c, text, s.damaged)
 	e.complete = true
 	return e, err
-}
-
-// decodeEntry reads hostColumns, recent and chunks.
-func decodeEntry(row []driver.Value) (*entry, error) {
-	id, h, err := decodeHost(row)
-	if err != nil {
-		return nil, err
-	}
-	recent, _ := row[len(row)-2].(string)
-	chunks, _ := row[len(row)-1].([]byte)
-	if len(chunks) != len(noChunks) {
-		return nil, &DamagedError{"host " + h.Name.String(), "its history cannot be found"}
-	}
-	return &entry{id: id, host: h, recent: trimRecent(recent), chunks: chunks}, nil
 }
 
 // Credential finds a credential by its ID.
@@ -459,7 +445,7 @@ func (s *Store) Credential(ctx context.Context, id string) (*ddns.Credential, er
 	return cred, err
 }
 
-const selectOwner = "select h.name from names n join hosts h on h.id = n.host where n.name = ?"
+const selectOwner = "select o.name from names n join names o on o.host = n.host and o.kind = 'host' where n.name = ?"
 
 // Owner says which host owns a name: its own, its wildcard or a follower's.
 func (s *Store) Owner(ctx context.Context, name dnsname.Name) (dnsname.Name, error) {
@@ -501,7 +487,7 @@ func (s *Store) Events(ctx context.Context, name dnsname.Name) ([]ddns.Event, er
 
 // Hosts lists all hosts in order of their names.
 func (s *Store) Hosts(ctx context.Context, cursor string, limit int) ([]*ddns.Host, string, error) {
-	return s.list(ctx, limit, func(h *ddns.Host, _ int64) string { return h.Name.String() },
+	return s.list(ctx, limit, func(e *entry) string { return e.host.Name.String() },
 		"select h."+strings.ReplaceAll(hostColumns, ", ", ", h.")+" from names n join hosts h on h.id = n.host where n.kind = 'host' and n.name > ? order by n.name limit ?",
 		cursor)
 }
@@ -512,8 +498,8 @@ func (s *Store) Unpublished(ctx context.Context, cursor string, limit int) ([]*d
 	if err != nil {
 		return nil, "", err
 	}
-	return s.list(ctx, limit, func(_ *ddns.Host, id int64) string { return strconv.FormatInt(id, 10) },
-		"select "+hostColumns+" from hosts where published < generation and id > ? order by id limit ?", after[0])
+	return s.list(ctx, limit, func(e *entry) string { return strconv.FormatInt(e.id, 10) },
+		"select "+hostColumns+" from hosts where unpublished is not null and id > ? order by id limit ?", after[0])
 }
 
 // Due lists hosts whose NextDue is set and not after now, the most overdue
@@ -524,7 +510,7 @@ func (s *Store) Due(ctx context.Context, now time.Time, cursor string, limit int
 	if err != nil {
 		return nil, "", err
 	}
-	return s.list(ctx, limit, func(h *ddns.Host, id int64) string { return fmt.Sprintf("%d,%d", micros(h.NextDue()), id) },
+	return s.list(ctx, limit, func(e *entry) string { return fmt.Sprintf("%d,%d", micros(e.host.NextDue()), e.id) },
 		"select "+hostColumns+" from hosts where due is not null and (due, id) > (?, ?) and due <= ? order by due, id limit ?", after[0], after[1], micros(now))
 }
 
@@ -552,7 +538,7 @@ func cursorNumbers(cursor string, n int) ([]int64, error) {
 
 // list reads one page. cursorOf says how to go on after a host; the page's limit
 // is the statement's last argument. Damaged rows are reported and left out.
-func (s *Store) list(ctx context.Context, limit int, cursorOf func(*ddns.Host, int64) string, text string, args ...driver.Value) ([]*ddns.Host, string, error) {
+func (s *Store) list(ctx context.Context, limit int, cursorOf func(*entry) string, text string, args ...driver.Value) ([]*ddns.Host, string, error) {
 	if limit < 1 || limit > 1000 {
 		return nil, "", fmt.Errorf("a page has 1 to 1000 hosts, not %d", limit)
 	}
@@ -561,7 +547,7 @@ func (s *Store) list(ctx context.Context, limit int, cursorOf func(*ddns.Host, i
 	err := s.read(ctx, func(c *conn) error {
 		return c.query(text, func(row []driver.Value) error {
 			rows++
-			id, h, err := decodeHost(row)
+			e, err := decodeRow(row)
 			if bad, ok := errors.AsType[*DamagedError](err); ok {
 				s.damaged(bad)
 				return nil
@@ -569,8 +555,8 @@ func (s *Store) list(ctx context.Context, limit int, cursorOf func(*ddns.Host, i
 			if err != nil {
 				return err
 			}
-			out = append(out, h)
-			next = cursorOf(h, id)
+			out = append(out, e.host)
+			next = cursorOf(e)
 			return nil
 		}, append(args, int64(limit))...)
 	})

@@ -44,9 +44,10 @@ func (s *Store) warmRows(c *conn, from, to int64) error {
 	// A host's ticket comes first: if it is written while it is read here, what
 	// was read is dropped.
 	tickets := make(map[dnsname.Name]ticket)
-	err := c.query("select name from hosts where id between ? and ?", func(row []driver.Value) error {
-		r := reader{row: row}
-		if name := r.name(); r.err == nil {
+	err := c.query("select dns from hosts where id between ? and ?", func(row []driver.Value) error {
+		dns, _ := row[0].(string)
+		v := values{rest: dns}
+		if name, err := dnsname.Parse(v.text()); err == nil {
 			if e, since := s.cache.get(name); e == nil {
 				tickets[name] = since
 			}
@@ -57,8 +58,8 @@ func (s *Store) warmRows(c *conn, from, to int64) error {
 		return err
 	}
 	entries := make(map[dnsname.Name]*entry, len(tickets))
-	err = c.query("select "+hostColumns+", recent, chunks from hosts where id between ? and ?", func(row []driver.Value) error {
-		if e, err := decodeEntry(row); err == nil {
+	err = c.query("select "+entryColumns+" from hosts where id between ? and ?", func(row []driver.Value) error {
+		if e, err := decodeRow(row); err == nil {
 			e.complete = true
 			entries[e.host.Name] = e
 		}
@@ -68,7 +69,7 @@ func (s *Store) warmRows(c *conn, from, to int64) error {
 		return err
 	}
 	err = c.query("select g.host, c."+strings.ReplaceAll(credentialColumns, ", ", ", c.")+
-		" from hosts h join grants g on g.host = h.name join credentials c on c.id = g.credential where h.id between ? and ?",
+		" from hosts h join grants g on g.host = iif(json_valid(h.dns), json_extract(h.dns, '$[0]'), '') join credentials c on c.id = g.credential where h.id between ? and ?",
 		func(row []driver.Value) error {
 			r := reader{row: row[:1]}
 			name := r.name()
