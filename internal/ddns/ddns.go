@@ -131,9 +131,10 @@ type Store interface {
 	// Refused counts n refusals of a host and records the newest. Unknown hosts are ignored.
 	Refused(ctx context.Context, name dnsname.Name, e Event, n uint64) error
 	// Note records that DNS is known to show the host's RRsets as they were at
-	// this generation. It never takes Published back, and once a removed host's
-	// removal is noted the host is gone. ErrNoHost when it is gone already.
-	Note(ctx context.Context, name dnsname.Name, generation uint64, shown []RRset) error
+	// this generation, and returns the generation that the host is at. It never
+	// takes Published back, and once a removed host's removal is noted the host is
+	// gone. ErrNoHost when it is gone already.
+	Note(ctx context.Context, name dnsname.Name, generation uint64, shown []RRset) (latest uint64, err error)
 	// Hosts, Unpublished and Due list hosts page by page: start with cursor "",
 	// go on with the one returned until it is "" again. limit is 1 to 1000. A
 	// host that stays throughout is listed exactly once; one that comes or goes

@@ -367,7 +367,11 @@ func (s *Service) settle(ctx context.Context, h *Host, p Published) (*Host, erro
 	err, shows := p.Err, h.Generation
 	if err == nil {
 		shows = p.Generation
-		err = s.Store.Note(ctx, h.Name, p.Generation, p.Shown)
+		var latest uint64
+		latest, err = s.Store.Note(ctx, h.Name, p.Generation, p.Shown)
+		if err == nil && latest <= shows {
+			return nil, nil // and so there is nothing newer to look for
+		}
 		if errors.Is(err, ErrNoHost) {
 			err = nil
 		}

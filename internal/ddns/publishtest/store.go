@@ -303,14 +303,14 @@ func (s *Store) Refused(_ context.Context, name dnsname.Name, e ddns.Event, n ui
 }
 
 // Note is [ddns.Store]'s.
-func (s *Store) Note(_ context.Context, name dnsname.Name, generation uint64, shown []ddns.RRset) error {
+func (s *Store) Note(_ context.Context, name dnsname.Name, generation uint64, shown []ddns.RRset) (uint64, error) {
 	if err := s.enter("Note"); err != nil {
-		return err
+		return 0, err
 	}
 	defer s.mu.Unlock()
 	h := s.hosts[name]
 	if h == nil {
-		return ddns.ErrNoHost
+		return 0, ddns.ErrNoHost
 	}
 	if generation > h.Published && generation <= h.Generation {
 		h = h.Clone()
@@ -318,7 +318,7 @@ func (s *Store) Note(_ context.Context, name dnsname.Name, generation uint64, sh
 		s.hosts[name] = h
 		s.forgetLocked(h)
 	}
-	return nil
+	return h.Generation, nil
 }
 
 // Hosts is [ddns.Store]'s.

@@ -184,18 +184,18 @@ func removal(t *testing.T, s ddns.Store) {
 	if page := all(t, s.Unpublished, 10, nil); len(page) != 1 {
 		t.Errorf("%d unpublished hosts, want the removed one", len(page))
 	}
-	if err := s.Note(t.Context(), n, 1, nil); err != nil {
+	if err := noted(t.Context(), s, n, 1, nil); err != nil {
 		t.Fatal(err)
 	}
 	if host(t, s, n).Generation != 2 {
 		t.Fatal("an older note removed the host")
 	}
-	if err := s.Note(t.Context(), n, 2, nil); err != nil {
+	if err := noted(t.Context(), s, n, 2, nil); err != nil {
 		t.Fatal(err)
 	}
 	_, _, err := s.Host(t.Context(), n)
 	wantError(t, "Host after its removal was noted", err, ddns.ErrNoHost)
-	wantError(t, "Note again", s.Note(t.Context(), n, 2, nil), ddns.ErrNoHost)
+	wantError(t, "Note again", noted(t.Context(), s, n, 2, nil), ddns.ErrNoHost)
 	owner(t, s, n, dnsname.Name{})
 	owner(t, s, name("*.nas"), dnsname.Name{})
 	noEvents(t, s, n)
@@ -222,7 +222,7 @@ func recreation(t *testing.T, s ddns.Store) {
 	w := creation(h)
 	w.Before = old
 	save(t, s, w)
-	if err := s.Note(t.Context(), n, 2, nil); err != nil {
+	if err := noted(t.Context(), s, n, 2, nil); err != nil {
 		t.Fatal(err)
 	}
 	got := host(t, s, n)
@@ -243,8 +243,8 @@ func note(t *testing.T, s ddns.Store) {
 		save(t, s, unpublished(host(t, s, n), func(h *ddns.Host) { h.TTL = uint32(100 + i) }))
 	}
 	for _, step := range []struct{ note, want uint64 }{{2, 2}, {1, 2}, {3, 3}, {2, 3}, {4, 4}, {4, 4}, {1, 4}} {
-		if err := s.Note(t.Context(), n, step.note, shown(fmt.Sprintf("192.0.2.%d", step.note))); err != nil {
-			t.Fatal(err)
+		if latest, err := s.Note(t.Context(), n, step.note, shown(fmt.Sprintf("192.0.2.%d", step.note))); err != nil || latest != 4 {
+			t.Fatalf("Note(%d) = %d, %v; want 4, the host's generation", step.note, latest, err)
 		}
 		got := host(t, s, n)
 		if got.Published != step.want || got.Generation != 4 {
@@ -254,7 +254,7 @@ func note(t *testing.T, s ddns.Store) {
 	}
 }
 
-func noted(t *testing.T, s ddns.Store) {
+func notedMeanwhile(t *testing.T, s ddns.Store) {
 	n := name("nas")
 	key := token(n)
 	h := newHost(n)
@@ -264,7 +264,7 @@ func noted(t *testing.T, s ddns.Store) {
 	shown := []ddns.RRset{{Owner: n, Type: ddns.TypeA, TTL: 60, Addrs: []netip.Addr{addr("192.0.2.1")}}}
 	ctx := t.Context()
 	if err := errors.Join(
-		s.Note(ctx, n, 1, shown),
+		noted(ctx, s, n, 1, shown),
 		s.Touch(ctx, n, 1, ddns.Touch{Seen: start.Add(time.Hour), Credential: key.ID, Mark: 100}),
 		s.Refused(ctx, n, ddns.Event{Time: start, Outcome: "not-source"}, 5),
 	); err != nil {
@@ -337,7 +337,7 @@ func unpublishedPages(t *testing.T, s ddns.Store) {
 	got := all(t, func(ctx context.Context, cursor string, limit int) ([]*ddns.Host, string, error) {
 		page, next, err := s.Unpublished(ctx, cursor, limit)
 		for _, h := range page {
-			if err := s.Note(ctx, h.Name, h.Generation, h.RRsets()); err != nil {
+			if err := noted(ctx, s, h.Name, h.Generation, h.RRsets()); err != nil {
 				t.Fatal(err)
 			}
 		}

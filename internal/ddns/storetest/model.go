@@ -247,7 +247,7 @@ func (m *machine) note(t *testing.T, rt *rapid.T) {
 	n := m.name(rt)
 	h := m.m.hosts[n]
 	if h == nil {
-		m.both(rt, "note", m.s.Note(t.Context(), n, 1, nil), ddns.ErrNoHost)
+		m.both(rt, "note", noted(t.Context(), m.s, n, 1, nil), ddns.ErrNoHost)
 		return
 	}
 	generation := rapid.Uint64Range(max(h.Generation, 3)-2, h.Generation).Draw(rt, "generation")
@@ -255,7 +255,10 @@ func (m *machine) note(t *testing.T, rt *rapid.T) {
 	if rapid.Bool().Draw(rt, "shown") {
 		shown = []ddns.RRset{{Owner: n, Type: ddns.TypeA, TTL: uint32(generation), Addrs: []netip.Addr{addr("192.0.2.1")}}}
 	}
-	m.both(rt, "note", m.s.Note(t.Context(), n, generation, shown), nil)
+	latest, err := m.s.Note(t.Context(), n, generation, shown)
+	if m.both(rt, "note", err, nil); latest != h.Generation {
+		rt.Fatalf("note says generation %d, model says %d", latest, h.Generation)
+	}
 	switch {
 	case generation < h.Published:
 	case h.Removed && generation == h.Generation:

@@ -504,9 +504,14 @@ func (s *Store) Refused(ctx context.Context, name dnsname.Name, event ddns.Event
 }
 
 // Note records that DNS is known to show the host as it was at this generation.
-func (s *Store) Note(ctx context.Context, name dnsname.Name, generation uint64, shown []ddns.RRset) error {
-	return s.write(ctx, func(b *batch) error {
+// It returns the generation that the host is at.
+func (s *Store) Note(ctx context.Context, name dnsname.Name, generation uint64, shown []ddns.RRset) (uint64, error) {
+	var latest uint64
+	err := s.write(ctx, func(b *batch) error {
 		e, err := b.load(name)
+		if e != nil {
+			latest = e.host.Generation
+		}
 		switch {
 		case err != nil:
 			return err
@@ -523,4 +528,8 @@ func (s *Store) Note(ctx context.Context, name dnsname.Name, generation uint64, 
 		}
 		return b.rewrite(name, e, func(h *ddns.Host) { h.Published, h.Shown = generation, shown })
 	})
+	if err != nil { // the batch may still be at work
+		return 0, err
+	}
+	return latest, nil
 }
