@@ -33,6 +33,7 @@ var errShape = errors.New("Invalid XML")
 func parseElement(body []byte) (xmlElement, error) {
 	d := xml.NewDecoder(bytes.NewReader(body))
 	var stack []xmlElement
+	var texts [maxDepth][]byte // of the elements on the stack
 	for {
 		token, err := d.RawToken()
 		if err == io.EOF {
@@ -46,10 +47,11 @@ func parseElement(body []byte) (xmlElement, error) {
 			if len(stack) == 0 && !inNamespace(t) || len(stack) >= maxDepth || t.Name.Space != "" {
 				return xmlElement{}, fmt.Errorf("%w: unexpected element %.40q", errShape, t.Name.Local)
 			}
+			texts[len(stack)] = nil
 			stack = append(stack, xmlElement{name: t.Name.Local})
 		case xml.CharData:
 			if len(stack) > 0 {
-				stack[len(stack)-1].text += string(t)
+				texts[len(stack)-1] = append(texts[len(stack)-1], t...)
 			} else if len(bytes.TrimSpace(t)) > 0 {
 				return xmlElement{}, errShape
 			}
@@ -59,7 +61,10 @@ func parseElement(body []byte) (xmlElement, error) {
 			}
 			e := stack[len(stack)-1]
 			stack = stack[:len(stack)-1]
-			if len(e.children) > 0 && strings.TrimSpace(e.text) != "" {
+			text := texts[len(stack)]
+			if len(e.children) == 0 {
+				e.text = string(text)
+			} else if len(bytes.TrimSpace(text)) > 0 {
 				return xmlElement{}, fmt.Errorf("%w: text beside elements in %.40q", errShape, e.name)
 			}
 			if len(stack) == 0 {

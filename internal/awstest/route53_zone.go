@@ -162,9 +162,10 @@ func underApex(name, apex string) bool {
 // leave.
 type changeBatch struct {
 	*hostedZone
-	after map[setKey]*RecordSet // nil: gone
-	order []setKey              // of after, as they came
-	count int                   // of sets
+	after  map[setKey]*RecordSet // nil: gone
+	order  []setKey              // of after, as they came
+	count  int                   // of sets
+	cnames bool                  // whether there is a CNAME among the changes
 }
 
 func (b *changeBatch) get(k setKey) *RecordSet {
@@ -186,14 +187,17 @@ func (b *changeBatch) put(k setKey, s *RecordSet) {
 	b.after[k] = s
 }
 
-// others tells whether the name has a set of another type, or one of this type.
-func (b *changeBatch) has(name, rrType string, other bool) bool {
+// conflicts tells whether a set of that type would stand beside a CNAME, or be
+// one beside another.
+func (b *changeBatch) conflicts(name, rrType string) bool {
 	wanted := func(k setKey, s *RecordSet) bool {
-		return s != nil && k.reversed == name && (k.rrType != rrType) == other
+		return s != nil && k.reversed == name && (k.rrType == "CNAME") != (rrType == "CNAME")
 	}
-	for k, s := range b.after {
-		if wanted(k, s) {
-			return true
+	if b.cnames { // otherwise the batch itself makes no conflict, and this costs its square
+		for k, s := range b.after {
+			if wanted(k, s) {
+				return true
+			}
 		}
 	}
 	i, _ := slices.BinarySearchFunc(b.hostedZone.order, setKey{reversed: name}, setKey.compare)
@@ -215,18 +219,15 @@ func (r *Route53) changeLocked(z *hostedZone, changes []Change) (route53Answer, 
 		return route53Answer{}, f
 	}
 	b := &changeBatch{hostedZone: z, after: make(map[setKey]*RecordSet, len(changes)), count: len(z.sets)}
+	b.cnames = slices.ContainsFunc(changes, func(c Change) bool { return c.Set.Type == "CNAME" })
 	var messages []string
-	cnames := false // whether a CNAME may stand where another set would go
-	for i := range changes {
-		cnames = cnames || changes[i].Set.Type == "CNAME"
-	}
 	for i := range changes {
 		s := &changes[i].Set
 		why := ""
 		if r.poisoned[s.Name] {
 			why = fmt.Sprintf("Invalid Resource Record: FATAL problem: injected encountered at name='%s', type='%s'", s.Name, s.Type)
 		} else {
-			why = b.apply(changes[i].Action, s, cnames)
+			why = b.apply(changes[i].Action, s)
 		}
 		if why != "" {
 			messages = append(messages, why)
@@ -279,7 +280,7 @@ func bounds(changes []Change) *route53Error {
 }
 
 // apply judges one change and makes it in the batch, or says what is wrong.
-func (b *changeBatch) apply(action string, s *RecordSet, cnames bool) string {
+func (b *changeBatch) apply(action string, s *RecordSet) string {
 	k := keyOf(s)
 	there := b.get(k)
 	if !underApex(s.Name, b.name) {
@@ -311,7 +312,7 @@ func (b *changeBatch) apply(action string, s *RecordSet, cnames bool) string {
 		}
 	}
 	// A CNAME stands alone at its name.
-	if s.Type == "CNAME" && b.has(k.reversed, "CNAME", true) || s.Type != "CNAME" && (cnames || there == nil) && b.has(k.reversed, "CNAME", false) {
+	if b.conflicts(k.reversed, s.Type) {
 		return fmt.Sprintf("RRSet of type %s with DNS name %s is not permitted because a conflicting RRSet with the same DNS name already exists in zone %s", s.Type, s.Name, b.name)
 	}
 	b.put(k, s)
