@@ -242,7 +242,7 @@ func (b *batch) freeNames(w *ddns.Write, e *entry) error {
 func (b *batch) saveHost(w *ddns.Write, e *entry) error {
 	c, h := b.w.conn, w.Host
 	next := &entry{host: h}
-	change := ddns.HostChange{After: h}
+	told := ddns.HostChange{After: h}
 	b.touchZone(h.Zone)
 	if e == nil {
 		// Generations never restart for a name.
@@ -253,7 +253,7 @@ func (b *batch) saveHost(w *ddns.Write, e *entry) error {
 		h.Generation += uint64(went)
 		h.Published += uint64(went)
 		w.Event.Generation += uint64(went)
-		next.recent, next.chunks = string(appendEvent(nil, &w.Event, 0)), noChunks
+		next.recent, next.chunks, next.applied = string(appendEvent(nil, &w.Event, 0)), noChunks, b.w.backlog.last
 		if err := insertHost(c, next); err != nil {
 			return err
 		}
@@ -264,20 +264,24 @@ func (b *batch) saveHost(w *ddns.Write, e *entry) error {
 			return err
 		}
 		next.complete = !granted
+		b.put(h.Name, e, next)
 	} else {
-		change.Before = e.host
+		told.Before = e.host
 		b.touchZone(e.host.Zone)
 		mergeNoted(h, e.host)
-		next.id, next.creds, next.complete = e.id, e.creds, e.complete
+		*next = *e
+		next.host = h
 		if drops(w) {
-			b.changes = append(b.changes, change)
+			b.changes = append(b.changes, told)
 			return b.drop(h.Name, e, h)
 		}
-		var err error
-		if next.recent, next.chunks, err = putChange(c, e, &w.Event); err != nil {
-			return err
+		next.changes = append(slices.Clip(e.changes), change{b.id, w.Event.Generation, string(appendEvent(nil, &w.Event, 0))})
+		// What the tables say of names and credentials, a host's row says too.
+		keep := b.keep
+		if namesChange(w, e) || len(w.Credentials)+len(w.Revoked) > 0 || !slices.Equal(e.host.Credentials, h.Credentials) {
+			keep = b.bring
 		}
-		if err := updateHost(c, e.host, next); err != nil {
+		if err := keep(e, next); err != nil {
 			return err
 		}
 	}
@@ -286,8 +290,7 @@ func (b *batch) saveHost(w *ddns.Write, e *entry) error {
 			return err
 		}
 	}
-	b.put(h.Name, e, next)
-	b.changes = append(b.changes, change)
+	b.changes = append(b.changes, told)
 	return nil
 }
 
@@ -468,20 +471,16 @@ func (s *Store) Touch(ctx context.Context, name dnsname.Name, generation uint64,
 		if !t.Seen.After(e.host.Seen) {
 			return nil
 		}
-		return b.rewrite(name, e, func(h *ddns.Host) { h.Seen = t.Seen })
+		return b.rewrite(e, func(h *ddns.Host) { h.Seen = t.Seen })
 	})
 }
 
-// rewrite changes a host's row without a change of generation.
-func (b *batch) rewrite(name dnsname.Name, e *entry, edit func(*ddns.Host)) error {
+// rewrite changes a host without a change of generation.
+func (b *batch) rewrite(e *entry, edit func(*ddns.Host)) error {
 	next := *e
 	next.host = e.host.Clone()
 	edit(next.host)
-	if err := updateHost(b.w.conn, e.host, &next); err != nil {
-		return err
-	}
-	b.put(name, e, &next)
-	return nil
+	return b.keep(e, &next)
 }
 
 // Refused counts n refusals of a host and records the newest.
@@ -496,7 +495,7 @@ func (s *Store) Refused(ctx context.Context, name dnsname.Name, event ddns.Event
 		}
 		// A refusal is placed in the history by the host's generation now.
 		event.Generation = e.host.Generation
-		if err := b.rewrite(name, e, func(h *ddns.Host) { h.Refusals += n }); err != nil {
+		if err := b.rewrite(e, func(h *ddns.Host) { h.Refusals += n }); err != nil {
 			return err
 		}
 		return putRefusal(b.w.conn, e.id, &event, e.host.Refusals+n)
@@ -526,7 +525,7 @@ func (s *Store) Note(ctx context.Context, name dnsname.Name, generation uint64, 
 		case generation == e.host.Published && sameShown(shown, e.host.Shown):
 			return nil
 		}
-		return b.rewrite(name, e, func(h *ddns.Host) { h.Published, h.Shown = generation, shown })
+		return b.rewrite(e, func(h *ddns.Host) { h.Published, h.Shown = generation, shown })
 	})
 	if err != nil { // the batch may still be at work
 		return 0, err

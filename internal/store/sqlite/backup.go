@@ -206,6 +206,9 @@ func prepareRestored(ctx context.Context, file string, now time.Time) (err error
 	if len(found.list) > 0 {
 		return fmt.Errorf("the backup is damaged (%d findings; the first: %s): take another one", len(found.list), found.list[0].What)
 	}
+	if _, err := replay(c); err != nil {
+		return err
+	}
 	return inTransaction(c, func() error {
 		if err := leap(c); err != nil {
 			return err

@@ -1,7 +1,9 @@
 package sqlite
 
 import (
+	"cmp"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -18,16 +20,19 @@ type entry struct {
 	// recent are the newest changes as they stand in the row, trimmed.
 	recent string
 	chunks []byte // ids of its rows in history, as they stand in the row
-	// applied is the newest row of pending that the host's row knows of.
-	applied int64
+	// applied is the newest row of pending that the host's row knows of, and
+	// logged the newest one that has the host; 0 if the row has everything.
+	applied, logged int64
+	changes         []change // that the row does not have yet
 	// complete tells whether creds have been read.
 	complete bool
 	gone     bool // the row has been removed
 }
 
-// cache keeps decoded hosts, at most limit estimated bytes of them. It is
-// coherent because only this process writes: the writer puts what it committed,
-// and a reader's put is dropped if a commit came in between.
+// cache keeps decoded hosts, at most limit estimated bytes of them, and beyond
+// these all whose newest state is not in their row yet. It is coherent because
+// only this process writes: the writer puts what it committed, and a reader's put
+// is dropped if a commit came in between.
 //
 // When it is full, what has not been asked for since the hand last passed goes
 // first (the clock algorithm). It costs nothing while it is empty.
@@ -35,6 +40,11 @@ type cache struct {
 	limit  int
 	shards [cacheShards]cacheShard
 	seed   maphash.Seed
+
+	pendingBytes int // of all that is pending; the writer's
+	// brought counts what was pending and is not any more. Who has read rows and
+	// finds that it has moved may have missed something in both places.
+	brought atomic.Int64
 }
 
 const (
@@ -45,9 +55,11 @@ const (
 type cacheShard struct {
 	mu    sync.RWMutex // guards following
 	hosts map[dnsname.Name]*slot
-	ring  []*slot // in no order; the clock's hand goes round
-	hand  int
-	bytes int
+	// pending are the hosts whose rows are behind.
+	pending map[dnsname.Name]*entry
+	ring    []*slot // in no order; the clock's hand goes round
+	hand    int
+	bytes   int
 	// marks count, for all hosts of one hash together, the commits that were
 	// begun or ended; odd while one is between.
 	marks [cacheMarks]uint32
@@ -83,7 +95,37 @@ func (c *cache) get(name dnsname.Name) (*entry, ticket) {
 		}
 		return found.entry, 0
 	}
+	if e := s.pending[name]; e != nil && e.complete {
+		return e, 0
+	}
 	return nil, ticket(s.marks[mark])
+}
+
+// pending returns a host's newest state if its row does not have it, else nil.
+// Its credentials may not have been read. Who wants to read the row looks here
+// before: afterwards both may be old.
+func (c *cache) pending(name dnsname.Name) *entry {
+	s, _ := c.shard(name)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.pending[name]
+}
+
+// pendingHosts are all hosts whose rows are behind, in the order of the rows.
+// Only the writer may call it.
+func (c *cache) pendingHosts() []dnsname.Name {
+	var entries []*entry
+	for i := range c.shards {
+		for _, e := range c.shards[i].pending { // nobody else writes it
+			entries = append(entries, e)
+		}
+	}
+	slices.SortFunc(entries, func(a, b *entry) int { return cmp.Compare(a.id, b.id) })
+	names := make([]dnsname.Name, len(entries))
+	for i, e := range entries {
+		names[i] = e.host.Name
+	}
+	return names
 }
 
 // put keeps what a reader has read since it got its ticket, unless a commit of
@@ -116,6 +158,9 @@ func (c *cache) end(hosts map[dnsname.Name]*entry, committed bool) {
 	for name, e := range hosts {
 		s, _ := c.shard(name)
 		s.mu.Lock()
+		if committed && e != nil {
+			c.setPending(s, name, e)
+		}
 		if !committed || e == nil || e.gone || !e.complete {
 			s.drop(name)
 		} else {
@@ -131,6 +176,38 @@ func (c *cache) end(hosts map[dnsname.Name]*entry, committed bool) {
 		}
 		s.mu.Unlock()
 	}
+}
+
+// setPending keeps a host while its row is behind. It is called with mu held.
+func (c *cache) setPending(s *cacheShard, name dnsname.Name, e *entry) {
+	if old := s.pending[name]; old != nil {
+		c.pendingBytes -= old.size()
+		if !e.pending() {
+			c.brought.Add(1) // first, for list
+			delete(s.pending, name)
+		}
+	}
+	if e.pending() {
+		if s.pending == nil {
+			s.pending = make(map[dnsname.Name]*entry)
+		}
+		s.pending[name] = e
+		c.pendingBytes += e.size()
+	}
+}
+
+// allBrought says that every host's row has everything. It is called between
+// begin and end of these hosts.
+func (c *cache) allBrought(hosts []dnsname.Name) {
+	for _, name := range hosts {
+		s, _ := c.shard(name)
+		s.mu.Lock()
+		s.drop(name)
+		c.brought.Add(1)
+		delete(s.pending, name)
+		s.mu.Unlock()
+	}
+	c.pendingBytes = 0
 }
 
 // set is called with mu held.
@@ -187,6 +264,9 @@ func (e *entry) size() int {
 	n := 780 + len(e.recent) + len(e.chunks) + 2*len(h.Name.Wire()) + 24*(len(h.A)+len(h.AAAA)) + 64*len(h.Followers) + 32*len(h.Credentials)
 	for _, f := range h.Followers {
 		n += len(f.Name.Wire())
+	}
+	for _, c := range e.changes {
+		n += 32 + len(c.text)
 	}
 	for _, t := range h.TXT {
 		n += 80 + len(t.Value)

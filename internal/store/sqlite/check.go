@@ -152,7 +152,7 @@ func (f *findings) check(ctx context.Context, c *conn) error {
 			return err
 		}
 	}
-	for _, part := range []func(*conn) error{f.hosts, f.credentials, f.events, f.orphans} {
+	for _, part := range []func(*conn) error{f.hosts, f.pending, f.credentials, f.events, f.orphans} {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -212,6 +212,21 @@ func (f *findings) hosts(c *conn) error {
 			}
 		}
 		return nil
+	})
+}
+
+// pending verifies each row of the log, and that its hosts are where it says.
+func (f *findings) pending(c *conn) error {
+	return c.query(selectPending, func(row []driver.Value) error {
+		id, r, err := decodePending(row)
+		p := newPart()
+		for i := 0; i < len(r.Hosts) && err == nil; i++ {
+			err = p.add(c, id, &r.Hosts[i])
+		}
+		if bad, ok := errors.AsType[*DamagedError](err); ok {
+			return f.add("restore a backup: godwit restore FILE; without it these changes are lost", "%s: %s", bad.Row, bad.Why)
+		}
+		return err
 	})
 }
 

@@ -189,20 +189,21 @@ func withChunk(chunks []byte, id int64) []byte {
 	return next
 }
 
-// putChange adds an event to a host's newest changes, and moves them into
-// history if that makes four. It returns the row's new columns recent and chunks.
-func putChange(c *conn, e *entry, event *ddns.Event) (recent string, chunks []byte, err error) {
-	text := appendEvent(append(make([]byte, 0, rowRoom), e.recent...), event, 0)
-	if event.Generation%chunkEvents != 0 {
-		return string(text), e.chunks, nil
+// putChange adds a change to a host's newest ones, and moves them into
+// history if that makes four. It sets what the row has to say of them.
+func putChange(c *conn, e *entry, ch *change) (err error) {
+	e.recent += ch.text
+	if ch.generation%chunkEvents != 0 {
+		return nil
 	}
 	id := chunkID(e.chunks, 0) // the oldest; 0 while there is room
 	if id != 0 {
-		err = c.run("update history set events = ? where id = ?", string(text), id)
-	} else if err = c.run("insert into history (host, events) values (?, ?)", e.id, string(text)); err == nil {
+		err = c.run("update history set events = ? where id = ?", e.recent, id)
+	} else if err = c.run("insert into history (host, events) values (?, ?)", e.id, e.recent); err == nil {
 		id, err = c.lastID()
 	}
-	return "", withChunk(e.chunks, id), err
+	e.recent, e.chunks = "", withChunk(e.chunks, id)
+	return err
 }
 
 // dropEvents takes away all events of a host.
@@ -253,6 +254,9 @@ func readEvents(c *conn, e *entry, damaged func(error)) ([]ddns.Event, error) {
 		list = append(list, some...)
 	}
 	add(e.recent)
+	for _, c := range e.changes {
+		add(c.text)
+	}
 	for i := range chunkRows {
 		if id := chunkID(e.chunks, i); id != 0 {
 			text, ok, err := c.queryText("select events from history where id = ? and host = ?", id, e.id)

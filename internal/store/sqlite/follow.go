@@ -30,6 +30,9 @@ func (s *Store) Follow(load func(*ddns.Host) error, loaded func(), apply func(dd
 		if w.follow != nil {
 			return errors.New("the store has a follower already")
 		}
+		if err := w.flush(); err != nil {
+			return err
+		}
 		if err := s.loadAll(load); err != nil {
 			return err
 		}

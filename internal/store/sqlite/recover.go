@@ -103,16 +103,36 @@ func (w *writer) heal() {
 // errLost: the database lacks what was acknowledged.
 var errLost = errors.New("the disk has lost changes that were acknowledged: stop godwit, look at the disk, and restore a backup if need be")
 
-// compare brings the log into the file, and holds the file against what was
-// acknowledged: each commit moved the serial of its zones. What a failed commit
-// left there all the same is told to the follower, because it will be there
-// after a restart too.
+// compare brings the log into the file, and all that is pending into its tables,
+// and holds the file against what was acknowledged: each row of pending has a
+// higher number, and each change moved the serial of its zones. What a failed
+// commit left there all the same is told to the follower, because it will be
+// there after a restart too.
 func (w *writer) compare(c *conn) error {
+	// Readers must keep nothing of what they read meanwhile.
+	unsure := map[dnsname.Name]*entry{}
+	pending := w.s.cache.pendingHosts()
+	for _, name := range pending {
+		unsure[name] = nil
+	}
+	for name := range w.suspects {
+		unsure[name] = nil
+	}
+	w.s.cache.begin(unsure)
+	defer w.s.cache.end(unsure, false)
 	// A backup that is under way keeps the log from being emptied; then it is
 	// brought in as far as it goes. What is left was synced when it was
 	// acknowledged, and the next commit writes over what was not.
 	if _, _, err := c.queryInt("pragma wal_checkpoint(truncate)"); err != nil {
 		return err
+	}
+	last, err := replay(c)
+	if err != nil {
+		return err
+	}
+	if last < w.backlog.last {
+		w.lost = true
+		return errLost
 	}
 	zones, err := readZones(c)
 	if err != nil {
@@ -137,7 +157,6 @@ func (w *writer) compare(c *conn) error {
 			commit.Changes = append(commit.Changes, change)
 		}
 	}
-	w.s.cache.begin(w.suspects)
 	if len(commit.Changes) > 0 {
 		commit.Serials = map[dnsname.Name]ddns.Serial{}
 		for name, z := range zones {
@@ -149,7 +168,8 @@ func (w *writer) compare(c *conn) error {
 			w.follow(commit)
 		}
 	}
-	w.s.cache.end(w.suspects, false) // they are read anew
+	w.s.cache.allBrought(pending)
+	w.backlog = startBacklog(last)
 	w.zones = zones
 	return nil
 }

@@ -48,6 +48,13 @@ create table hosts (
 create index hosts_due on hosts(due, id) where due is not null;
 create index hosts_unpublished on hosts(id) where unpublished is not null;
 
+-- The log: what hosts has not yet, see pending.go. Rows go when hosts has it.
+create table pending (
+	id    integer primary key,              -- in the order of commits; never given again
+	sum   integer not null,                 -- CRC-32C of id and batch
+	batch text    not null                  -- JSON: {"hosts":[[id, dns, state, event …] …], "zones":[[name, serial] …]}
+);
+
 create table names (
 	name text primary key,
 	host integer not null,
@@ -109,7 +116,9 @@ create table notes (
 	value text not null
 ) without rowid;
 
--- A row that is no JSON any more would end every question: the views leave it out.
+-- The views show what is in hosts, and not what is pending, which takes half a
+-- minute at most to get there. A row that is no JSON any more would end every
+-- question: it is left out.
 create view host_view as
 	select json_extract(dns, '$[0]') as name, json_extract(dns, '$[1]') as zone, json_extract(dns, '$[2]') as ttl,
 		json_extract(dns, '$[3]') as flags, json_extract(dns, '$[4]') as addresses, json_extract(dns, '$[7]') as detail,

@@ -395,9 +395,14 @@ func (s *Store) damaged(err error) {
 func (s *Store) Host(ctx context.Context, name dnsname.Name) (*ddns.Host, []*ddns.Credential, error) {
 	e, ticket := s.cache.get(name)
 	if e == nil {
+		pending := s.cache.pending(name)
 		err := s.read(ctx, func(c *conn) error {
 			return c.snapshot(func() (err error) {
-				e, err = s.readEntry(c, name, true)
+				if pending != nil {
+					e, err = s.withCredentials(c, pending)
+				} else {
+					e, err = s.readEntry(c, name, true)
+				}
 				return err
 			})
 		})
@@ -414,7 +419,7 @@ func (s *Store) Host(ctx context.Context, name dnsname.Name) (*ddns.Host, []*ddn
 
 const selectByName = "select " + entryColumns + " from hosts where id = (select host from names where name = ? and kind = 'host')"
 
-// readEntry reads a host, and its credentials if asked to; nil if there is none.
+// readEntry reads a host's row, and its credentials if asked to; nil if there is none.
 func (s *Store) readEntry(c *conn, name dnsname.Name, credentials bool) (*entry, error) {
 	var e *entry
 	text := name.String()
@@ -427,9 +432,15 @@ func (s *Store) readEntry(c *conn, name dnsname.Name, credentials bool) (*entry,
 	if err != nil || e == nil || !credentials {
 		return e, err
 	}
-	e.creds, err = readCredentials(c, text, s.damaged)
-	e.complete = true
-	return e, err
+	return s.withCredentials(c, e)
+}
+
+// withCredentials is e with its host's credentials.
+func (s *Store) withCredentials(c *conn, e *entry) (*entry, error) {
+	list, err := readCredentials(c, e.host.Name.String(), s.damaged)
+	full := *e
+	full.creds, full.complete = list, true
+	return &full, err
 }
 
 // Credential finds a credential by its ID.
@@ -469,6 +480,7 @@ func (s *Store) Owner(ctx context.Context, name dnsname.Name) (dnsname.Name, err
 // person's.
 func (s *Store) Events(ctx context.Context, name dnsname.Name) ([]ddns.Event, error) {
 	var out []ddns.Event
+	pending := s.cache.pending(name)
 	err := s.read(ctx, func(c *conn) error {
 		return c.snapshot(func() error {
 			e, err := s.readEntry(c, name, false)
@@ -477,6 +489,8 @@ func (s *Store) Events(ctx context.Context, name dnsname.Name) ([]ddns.Event, er
 				return err
 			case e == nil:
 				return ddns.ErrNoHost
+			case pending != nil && pending.logged > e.applied:
+				e.changes = pending.changes
 			}
 			out, err = readEvents(c, e, s.damaged)
 			return err
@@ -538,14 +552,17 @@ func cursorNumbers(cursor string, n int) ([]int64, error) {
 
 // list reads one page. cursorOf says how to go on after a host; the page's limit
 // is the statement's last argument. Damaged rows are reported and left out.
+//
+// What is pending of a host never changes whether and where it is listed.
 func (s *Store) list(ctx context.Context, limit int, cursorOf func(*entry) string, text string, args ...driver.Value) ([]*ddns.Host, string, error) {
 	if limit < 1 || limit > 1000 {
 		return nil, "", fmt.Errorf("a page has 1 to 1000 hosts, not %d", limit)
 	}
-	var out []*ddns.Host
+	var page []*entry
 	next, rows := "", 0
 	err := s.read(ctx, func(c *conn) error {
-		return c.query(text, func(row []driver.Value) error {
+		brought := s.cache.brought.Load()
+		err := c.query(text, func(row []driver.Value) error {
 			rows++
 			e, err := decodeRow(row)
 			if bad, ok := errors.AsType[*DamagedError](err); ok {
@@ -555,16 +572,47 @@ func (s *Store) list(ctx context.Context, limit int, cursorOf func(*entry) strin
 			if err != nil {
 				return err
 			}
-			out = append(out, e.host)
+			page = append(page, e)
 			next = cursorOf(e)
 			return nil
 		}, append(args, int64(limit))...)
+		if err != nil {
+			return err
+		}
+		var unsure []int
+		for i, e := range page {
+			if pending := s.cache.pending(e.host.Name); pending == nil {
+				unsure = append(unsure, i)
+			} else if pending.logged > e.applied {
+				page[i] = pending
+			}
+		}
+		if s.cache.brought.Load() == brought {
+			return nil
+		}
+		// Some host was pending when its row was read, and not any more when this
+		// was looked up: now its row has it.
+		for _, i := range unsure {
+			e, err := s.readEntry(c, page[i].host.Name, false)
+			switch _, damaged := errors.AsType[*DamagedError](err); {
+			case damaged: // since: what was read of it stands
+			case err != nil:
+				return err
+			case e != nil:
+				page[i] = e
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, "", fmt.Errorf("list hosts: %w", err)
 	}
 	if rows < limit {
 		next = ""
+	}
+	out := make([]*ddns.Host, len(page))
+	for i, e := range page {
+		out[i] = e.host
 	}
 	return out, next, nil
 }

@@ -48,7 +48,7 @@ func (s *Store) warmRows(c *conn, from, to int64) error {
 		dns, _ := row[0].(string)
 		v := values{rest: dns}
 		if name, err := dnsname.Parse(v.text()); err == nil {
-			if e, since := s.cache.get(name); e == nil {
+			if e, since := s.cache.get(name); e == nil && s.cache.pending(name) == nil {
 				tickets[name] = since
 			}
 		}

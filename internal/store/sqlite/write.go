@@ -110,15 +110,23 @@ type writer struct {
 	conn   *conn // nil while the store is sick
 	zones  map[dnsname.Name]zoneState
 	follow func(ddns.Commit)
+	// quiet goes off when nobody has written for a while and something is pending.
+	quiet   *time.Timer
+	backlog backlog
 	illness
 }
 
 func newWriter(s *Store) (*writer, error) {
-	w := &writer{s: s, queue: make(chan *op, queueLength), closing: make(chan struct{}), stopped: make(chan struct{})}
+	w := &writer{s: s, quiet: time.NewTimer(time.Hour), queue: make(chan *op, queueLength), closing: make(chan struct{}), stopped: make(chan struct{})}
 	var err error
 	if w.conn, err = s.openWriting(); err != nil {
 		return nil, err
 	}
+	last, err := replay(w.conn)
+	if err != nil {
+		return nil, errors.Join(explain(err), w.conn.close())
+	}
+	w.backlog = startBacklog(last)
 	w.zones, err = readZones(w.conn)
 	if err := errors.Join(err, s.counts.read(w.conn)); err != nil {
 		return nil, errors.Join(err, w.conn.close())
@@ -145,6 +153,7 @@ func (w *writer) run() {
 	defer runtime.UnlockOSThread()
 	defer close(w.stopped)
 	defer w.stopRetrying()
+	defer w.quiet.Stop()
 	batch := make([]*op, 0, batchLength)
 	for {
 		batch = batch[:0]
@@ -154,8 +163,15 @@ func (w *writer) run() {
 		case <-w.retry():
 			w.heal()
 			continue
+		case <-w.quiet.C:
+			w.tidy()
+			w.rest(0)
+			continue
 		case <-w.closing:
 			w.drain()
+			if err := w.flush(); err != nil {
+				w.s.cfg.Log.Error("changes stay in the log until the next start", "err", err)
+			}
 			return
 		}
 	more:
@@ -168,6 +184,14 @@ func (w *writer) run() {
 			}
 		}
 		w.serve(batch)
+		w.rest(quietFor)
+	}
+}
+
+// rest has what is pending looked after when nobody has written for so long.
+func (w *writer) rest(d time.Duration) {
+	if w.conn != nil && !w.backlog.empty() {
+		w.quiet.Reset(d)
 	}
 }
 
@@ -194,7 +218,11 @@ func (w *writer) serve(ops []*op) {
 		if w.conn == nil {
 			w.refuse(ops)
 		} else {
-			w.commit(ops)
+			share := 0
+			if w.over(w.s.cfg.Now()) {
+				share = 2*len(ops) + 8 // more than they add
+			}
+			w.commit(ops, share)
 		}
 		for _, o := range ops {
 			o.done <- o.err
@@ -219,6 +247,7 @@ func guard(do func() error) (err error) {
 type batch struct {
 	w   *writer
 	now time.Time
+	id  int64 // of its row in pending, if there will be one
 	// hosts are those that the batch has written, as they will be. nil: one whose
 	// credentials it changed without having looked at it.
 	hosts   map[dnsname.Name]*entry
@@ -230,12 +259,16 @@ type batch struct {
 	wrote   bool
 	// newHosts and newCredentials are how many more there are after the batch.
 	newHosts, newCredentials int64
+	// What it did of the sweep, and how long its row in pending is.
+	swept    int
+	deleted  int64
+	logBytes int
 }
 
-// commit does all writes that hold, in one transaction. It leaves the outcome of
-// each in its err.
-func (w *writer) commit(ops []*op) {
-	b := &batch{w: w, now: w.s.cfg.Now()}
+// commit does all writes that hold, and its share of the sweep, in one
+// transaction. It leaves the outcome of each in its err.
+func (w *writer) commit(ops []*op, share int) {
+	b := &batch{w: w, now: w.s.cfg.Now(), id: w.backlog.last + 1}
 	begun := false
 	err := guard(func() error {
 		if err := w.conn.run("begin immediate"); err != nil {
@@ -246,10 +279,16 @@ func (w *writer) commit(ops []*op) {
 				return o.err
 			}
 		}
+		if share > 0 {
+			if err := b.advance(share); err != nil {
+				return err
+			}
+		}
 		if !b.wrote {
 			return w.conn.run("rollback")
 		}
-		if err := errors.Join(b.writeZones(), b.writeCounts()); err != nil {
+		logged, err := b.log()
+		if err := errors.Join(err, b.writeZones(logged), b.writeCounts()); err != nil {
 			return err
 		}
 		begun = true
@@ -266,6 +305,7 @@ func (w *writer) commit(ops []*op) {
 		}
 		w.s.counts.hosts.Add(b.newHosts)
 		w.s.counts.credentials.Add(b.newCredentials)
+		w.backlog.committed(b, logged)
 		return nil
 	})
 	if begun {
@@ -295,6 +335,9 @@ func (b *batch) load(name dnsname.Name) (*entry, error) {
 		return e, nil
 	}
 	if e, _ := b.w.s.cache.get(name); e != nil {
+		return e, nil
+	}
+	if e := b.w.s.cache.pending(name); e != nil {
 		return e, nil
 	}
 	e, err := b.w.s.readEntry(b.w.conn, name, false)
@@ -348,14 +391,33 @@ func (b *batch) setZone(name dnsname.Name, z zoneState) {
 	b.wrote = true
 }
 
-func (b *batch) writeZones() error {
+// writeZones stores the serials that the log does not have. Once rows of the log
+// are deleted, it needs to have none.
+func (b *batch) writeZones(logged bool) error {
+	known := b.w.backlog.zones // that only the log has
+	if b.deleted > 0 {
+		for name := range known {
+			if err := putZone(b.w.conn, name, b.zone(name)); err != nil {
+				return err
+			}
+		}
+		clear(known)
+	}
 	for name, z := range b.zones {
-		if err := b.w.conn.run("insert into zones values (?, ?, ?) on conflict (name) do update set serial = excluded.serial, fingerprint = excluded.fingerprint",
-			name.String(), int64(z.serial), blobOrNull(z.fingerprint)); err != nil {
+		if logged && b.deleted == 0 && string(z.fingerprint) == string(b.w.zones[name].fingerprint) {
+			known[name] = struct{}{}
+			continue
+		}
+		if err := putZone(b.w.conn, name, z); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func putZone(c *conn, name dnsname.Name, z zoneState) error {
+	return c.run("insert into zones values (?, ?, ?) on conflict (name) do update set serial = excluded.serial, fingerprint = excluded.fingerprint",
+		name.String(), int64(z.serial), blobOrNull(z.fingerprint))
 }
 
 func readZones(c *conn) (map[dnsname.Name]zoneState, error) {
