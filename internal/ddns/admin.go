@@ -253,6 +253,9 @@ func (s *Service) change(ctx context.Context, name dnsname.Name, edit func(h *Ho
 		if err != nil {
 			return Outcome{}, err
 		}
+		if before, err = s.meet(ctx, before); err != nil {
+			return Outcome{}, unavailable("take over "+name.String(), err)
+		}
 		now := s.Now()
 		h := before.Clone()
 		w := Write{Before: before, Host: h}

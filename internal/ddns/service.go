@@ -21,9 +21,15 @@ type Config struct {
 	// Publisher makes DNS show what the store holds. nil: DNS follows the
 	// store's commits, so whatever is stored is published by construction.
 	Publisher Publisher
-	Limits    Limits           // zero: no limits
-	Now       func() time.Time // nil: time.Now
-	Log       *slog.Logger     // nil: nothing is logged
+	// Deferred leaves what was stored to somebody who follows the store and calls
+	// PublishHosts: commands return once the change is durable. Needs a Publisher.
+	Deferred bool
+	// Grace is how old an unpublished change is before Repair takes it for
+	// forgotten; 0: none at all, every one is.
+	Grace  time.Duration
+	Limits Limits           // zero: no limits
+	Now    func() time.Time // nil: time.Now
+	Log    *slog.Logger     // nil: nothing is logged
 }
 
 // Service makes updates and runs the installation's hosts. Safe for concurrent use.
@@ -31,8 +37,10 @@ type Service struct {
 	Config
 	limits   *limiter
 	refusals *refusals
-	checks   chan struct{} // one slot per proof check in flight
-	waiting  atomic.Int64  // checks that wait for a slot
+	asked    *buckets[dnsname.Name] // of DNS, on behalf of updates that change nothing
+	ownPass  atomic.Pointer[Pass]   // where the Store keeps none
+	checks   chan struct{}          // one slot per proof check in flight
+	waiting  atomic.Int64           // checks that wait for a slot
 
 	// What an unknown host's proof is checked against, so that it costs the same.
 	decoy *Credential
@@ -52,7 +60,7 @@ func NewService(c Config) (*Service, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{
-		Config: c, limits: newLimiter(c.Limits), refusals: newRefusals(),
+		Config: c, limits: newLimiter(c.Limits), refusals: newRefusals(), asked: newBuckets[dnsname.Name](askLimit),
 		checks: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 	}
 	decoy, secret := NewToken(decoyName, time.Time{})
@@ -122,15 +130,22 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 		if refusal = authorize(host, credential, u); refusal != nil {
 			return Outcome{}, s.refused(ctx, host, credential, u, refusal, now)
 		}
+		if host, err = s.meet(ctx, host); err != nil {
+			return Outcome{}, unavailable("take over the host", err)
+		}
 		d := decide(host, credential, u, s.Limits.Changes, now)
 		if d.refusal != nil {
 			return Outcome{}, s.refused(ctx, host, credential, u, d.refusal, now)
 		}
-		if d.next == nil {
+		if d.next == nil && host.Generation > 0 {
 			s.touch(ctx, host, d.touch)
-			return Outcome{Host: host, Unconfirmed: s.unconfirmed(host)}, nil
+			return Outcome{Host: host, Unconfirmed: s.confirm(ctx, host, now)}, nil
 		}
-		if credential.Rate > 0 {
+		taken := d.next == nil
+		if taken {
+			d.next, d.event = adopt(host, credential, u, now)
+		}
+		if credential.Rate > 0 && !taken {
 			history, err := s.Store.Events(ctx, host.Name)
 			if err != nil {
 				return Outcome{}, unavailable("read the history", err)
@@ -148,17 +163,9 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 		if err != nil {
 			return Outcome{}, unavailable("store the change", err)
 		}
-		return Outcome{Changed: true, Host: d.next, Unconfirmed: s.show(ctx, d.next)}, nil
+		return Outcome{Changed: !taken, Host: d.next, Unconfirmed: s.show(ctx, d.next)}, nil
 	}
 	return Outcome{}, unavailable("store the change", ErrConflict)
-}
-
-// unconfirmed says why DNS is not known to show what is stored, if it is not.
-func (s *Service) unconfirmed(h *Host) error {
-	if s.Publisher == nil || h.Published >= h.Generation {
-		return nil
-	}
-	return errUnpublished
 }
 
 // evenChecks is how many checks a proof that does not hold costs at least,
@@ -350,8 +357,16 @@ func (s *Service) publish(ctx context.Context, hosts ...*Host) []error {
 	return errs
 }
 
-// show publishes one host and logs if DNS is not known to show it.
+// show publishes one host, unless that is left to others or has been done.
 func (s *Service) show(ctx context.Context, h *Host) error {
+	if s.Deferred || h.Published >= h.Generation {
+		return nil
+	}
+	return s.showNow(ctx, h)
+}
+
+// showNow publishes one host and logs if DNS is not known to show it.
+func (s *Service) showNow(ctx context.Context, h *Host) error {
 	err := s.publish(ctx, h)[0]
 	if err != nil {
 		s.Log.Warn("DNS is not known to show a host; it will be published again", "host", h.Name.String(),
@@ -405,14 +420,17 @@ func (s *Service) Repair(ctx context.Context) error {
 	if s.Publisher == nil {
 		return nil
 	}
+	now := s.Now()
 	return pages(ctx, s.Store.Unpublished, func(hosts []*Host) {
-		s.publishAll(ctx, hosts)
+		s.publishAll(ctx, slices.DeleteFunc(slices.Clone(hosts), func(h *Host) bool {
+			return now.Sub(h.ChangedAt).Abs() < s.Grace // a clock may have been set back
+		}))
 	})
 }
 
 // publishAll publishes a page of hosts and logs once for all that DNS is not
-// known to show.
-func (s *Service) publishAll(ctx context.Context, hosts []*Host) {
+// known to show. The result is publish's.
+func (s *Service) publishAll(ctx context.Context, hosts []*Host) []error {
 	failed, example := 0, 0
 	errs := s.publish(ctx, hosts...)
 	for i, err := range errs {
@@ -424,6 +442,7 @@ func (s *Service) publishAll(ctx context.Context, hosts []*Host) {
 		s.Log.Warn("DNS is not known to show some hosts; they will be published again", "hosts", failed,
 			"host", hosts[example].Name.String(), "err", errs[example])
 	}
+	return errs
 }
 
 // Sweep takes away what has ended by itself: challenge values after a day, and

@@ -207,7 +207,9 @@ func (s *Service) importBatch(ctx context.Context, writes []Write, out *Imported
 		}
 	}
 	out.Added += len(added)
-	s.publishAll(ctx, added)
+	if !s.Deferred {
+		s.publishAll(ctx, added)
+	}
 	return failed
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"godwit/internal/ddns"
@@ -242,4 +243,53 @@ func ended(ctx context.Context, s Setup) error {
 		err = s.shows(h)
 	}
 	return errors.Join(err, s.all(context.WithoutCancel(ctx), h))
+}
+
+// inspected asks a publisher that is a [ddns.Inspector] what DNS shows.
+func inspected(ctx context.Context, s Setup) error {
+	in, ok := s.Publisher.(ddns.Inspector)
+	if !ok {
+		return nil
+	}
+	other, h := s.host(2), s.host(1)
+	everything(h)
+	unknown := h.Clone() // nothing is known of what was published for it
+	err := s.all(ctx, other, h)
+	check := func(doing string, h *ddns.Host, want []ddns.RRset) {
+		got, lookErr := in.Look(ctx, h)
+		if lookErr == nil {
+			lookErr = same(got, want)
+		}
+		if lookErr != nil {
+			err = errors.Join(err, fmt.Errorf("look at %s: %w", doing, lookErr))
+		}
+	}
+	check("what was published", h, h.RRsets())
+	check("what others published", unknown, h.RRsets())
+	check("what is not there", s.host(3), nil)
+	bare := h.Clone()
+	bare.Followers, bare.Wildcard, bare.TXT = nil, false, nil
+	check("what is no longer the host's", bare, h.RRsets())
+	listed := map[dnsname.Name][]ddns.RRset{}
+	listErr := in.List(ctx, s.Zone, func(sets []ddns.RRset) error {
+		for _, set := range sets {
+			listed[set.Owner] = append(listed[set.Owner], set)
+		}
+		return nil
+	})
+	err = errors.Join(err, listErr)
+	for _, want := range slices.Concat(h.RRsets(), other.RRsets()) {
+		found := slices.DeleteFunc(slices.Clone(listed[want.Owner]), func(r ddns.RRset) bool { return r.Type != want.Type })
+		if wrong := same(found, []ddns.RRset{want}); wrong != nil {
+			err = errors.Join(err, fmt.Errorf("list: %w", wrong))
+		}
+	}
+	stop := errors.New("enough")
+	if got := in.List(ctx, s.Zone, func([]ddns.RRset) error { return stop }); !errors.Is(got, stop) {
+		err = errors.Join(err, fmt.Errorf("a listing that was to stop: %w", got))
+	}
+	// Somebody else's state is put right by whoever has seen it.
+	h = next(h, func(h *ddns.Host) { h.A = []netip.Addr{v4(7)} })
+	h.Shown, listErr = in.Look(ctx, h)
+	return errors.Join(err, listErr, s.all(ctx, h))
 }

@@ -86,6 +86,7 @@ func Cases() []Case {
 		{"many at once", atOnce},
 		{"no result without a host, whatever ctx is", ended},
 		{"late publishes leave the newest state", schedules},
+		{"an Inspector tells what is shown", inspected},
 	}
 }
 

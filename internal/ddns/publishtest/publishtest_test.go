@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -22,6 +23,82 @@ var zone = dnsname.MustParse("dyn.example.org")
 
 func TestDNS(t *testing.T) {
 	publishtest.Run(t, func(*testing.T) publishtest.Setup { return new(publishtest.DNS).Setup(zone) })
+}
+
+// asked is the suite's Setup of a publisher that can be asked.
+func asked(d *publishtest.Inspected, p ddns.Publisher) publishtest.Setup {
+	s := d.Setup(zone)
+	s.Publisher = p
+	return s
+}
+
+func TestInspected(t *testing.T) {
+	publishtest.Run(t, func(*testing.T) publishtest.Setup {
+		d := new(publishtest.Inspected)
+		return asked(d, d)
+	})
+}
+
+// wrong is an Inspector that tells something else.
+type wrong struct {
+	*publishtest.Inspected
+	look func(*ddns.Host, []ddns.RRset) []ddns.RRset
+	list func([]ddns.RRset) []ddns.RRset
+	deaf bool // goes on when told to stop
+}
+
+func (w wrong) Look(ctx context.Context, h *ddns.Host) ([]ddns.RRset, error) {
+	sets, err := w.Inspected.Look(ctx, h)
+	if w.look != nil {
+		sets = w.look(h, sets)
+	}
+	return sets, err
+}
+
+func (w wrong) List(ctx context.Context, zone dnsname.Name, do func([]ddns.RRset) error) error {
+	return w.Inspected.List(ctx, zone, func(sets []ddns.RRset) error {
+		if w.list != nil {
+			sets = w.list(sets)
+		}
+		err := do(sets)
+		if w.deaf {
+			return nil
+		}
+		return err
+	})
+}
+
+// TestBrokenInspectors: the suite must find each of these out.
+func TestBrokenInspectors(t *testing.T) {
+	without := func(gone ddns.Type) func([]ddns.RRset) []ddns.RRset {
+		return func(sets []ddns.RRset) []ddns.RRset {
+			return slices.DeleteFunc(slices.Clone(sets), func(r ddns.RRset) bool { return r.Type == gone })
+		}
+	}
+	for name, w := range map[string]wrong{
+		"remembers":    {look: func(h *ddns.Host, _ []ddns.RRset) []ddns.RRset { return h.Shown }},
+		"knows better": {look: func(h *ddns.Host, _ []ddns.RRset) []ddns.RRset { return h.RRsets() }},
+		"forgets what is no longer the host's": {look: func(h *ddns.Host, sets []ddns.RRset) []ddns.RRset {
+			return slices.DeleteFunc(sets, func(r ddns.RRset) bool { return !slices.Contains(h.Names(), r.Owner) })
+		}},
+		"looks for addresses alone": {look: func(_ *ddns.Host, sets []ddns.RRset) []ddns.RRset { return without(ddns.TypeTXT)(sets) }},
+		"lists no IPv6":             {list: without(ddns.TypeAAAA)},
+		"lists no TXT":              {list: without(ddns.TypeTXT)},
+		"lists short":               {list: func(sets []ddns.RRset) []ddns.RRset { return sets[:1] }},
+		"does not stop":             {deaf: true},
+	} {
+		w.Inspected = new(publishtest.Inspected)
+		s := asked(w.Inspected, w)
+		var found error
+		for _, c := range publishtest.Cases() {
+			if strings.Contains(c.Name, "Inspector") {
+				found = c.Check(t.Context(), s)
+			}
+		}
+		if found == nil {
+			t.Errorf("an Inspector that %s passes", name)
+		}
+	}
 }
 
 // newest is a publisher that can tell an older state from a newer one.

@@ -34,6 +34,21 @@ type Store struct {
 	calls       map[string]int
 }
 
+// Plant puts a host there that others made: no command of ours did.
+func (s *Store) Plant(h *ddns.Host, credentials ...*ddns.Credential) {
+	if err := s.enter("Plant"); err != nil {
+		panic(err)
+	}
+	defer s.mu.Unlock()
+	s.hosts[h.Name] = h
+	for _, n := range h.Names() {
+		s.owners[n] = h.Name
+	}
+	for _, c := range credentials {
+		s.credentials[c.ID] = c
+	}
+}
+
 // Writes is how many calls have written something: Save, Touch, Refused, Note.
 func (s *Store) Writes() int { return s.Calls("Save", "Touch", "Refused", "Note") }
 
