@@ -48,6 +48,10 @@ type Host struct {
 	Refusals uint64 // ever counted for callers who had proved themselves
 
 	Credentials []string // IDs, in order of creation
+
+	// Row is for the store that returned this state alone: what it has of the
+	// state beyond these fields, to compare with when the state is replaced.
+	Row any
 }
 
 // Follower is a name behind the host's router.
