@@ -165,7 +165,7 @@ func (w *writer) run() {
 			continue
 		case <-w.quiet.C:
 			w.tidy()
-			w.rest(0)
+			w.rest(sweepEvery)
 			continue
 		case <-w.closing:
 			w.drain()

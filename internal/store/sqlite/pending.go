@@ -1,0 +1,470 @@
+package sqlite
+
+import (
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strconv"
+	"time"
+
+	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
+)
+
+// An ordinary change does not rewrite its host's row. All hosts that a batch
+// changes go as one row into the table pending, a log: one row is a few pages in
+// a row, where a row for each host is a page somewhere for each host. The hosts
+// as they are now are held in memory (see cache), and everybody looks there
+// first.
+//
+// What is pending is brought into the rows later, host by host in the order of
+// rows (a sweep), in transactions that are short enough for nobody to wait for
+// them; then the log's rows are deleted. Each host's row knows how far it has
+// been brought (entry.applied), so a log that is read again after a crash, from
+// the beginning and in order, changes nothing twice. For the same reason the
+// number of a row of the log is never given again.
+//
+// What a row of the log cannot say is written into the tables at once, in the
+// transaction of the batch: new and removed hosts, names, credentials, and all
+// that one of the partial indexes of hosts would have to know.
+const (
+	// A sweep begins when nobody has written for so long …
+	quietFor = 250 * time.Millisecond
+	// … and goes on with each batch while something has been pending for so long,
+	// or what is pending takes more bytes than these, in memory or in the log.
+	pendingFor  = 30 * time.Second
+	pendingRoom = 64 << 20
+	logRoom     = 32 << 20
+	// sweepHosts is how many hosts a transaction of its own brings into their
+	// rows, sweepRows how many rows of the log one deletes, and sweepEvery how long
+	// the processor is left to others in between.
+	sweepHosts = 128
+	sweepRows  = 64
+	sweepEvery = 10 * time.Millisecond
+	// maxChanges is how many changes of one host may be pending.
+	maxChanges = 64
+	// replayHosts is how many changes of hosts one transaction reads of the log after a crash.
+	replayHosts = 4096
+)
+
+// noteApplied is the key of the note that holds the number of the newest row
+// that was deleted from pending.
+const noteApplied = "applied"
+
+// change is an event that the host's row does not have yet.
+type change struct {
+	at         int64 // number of the log's row that has it
+	generation uint64
+	text       string // as appendEvent writes it
+}
+
+// pending tells whether the log has something of the host that its row has not.
+func (e *entry) pending() bool { return e.logged > e.applied }
+
+// backlog is what the writer knows of the log.
+type backlog struct {
+	last   int64                     // number of the newest row there ever was
+	first  int64                     // no row has a lower number
+	bytes  int                       // of the rows, about
+	since  time.Time                 // when the oldest row was written, or earlier
+	zones  map[dnsname.Name]struct{} // whose newest serial is in no other table
+	sweep  *sweep
+	buffer []byte
+}
+
+// startBacklog is the backlog where nothing is pending.
+func startBacklog(last int64) backlog {
+	return backlog{last: last, first: last + 1, zones: map[dnsname.Name]struct{}{}}
+}
+
+// sweep is one pass over all hosts that are pending.
+type sweep struct {
+	hosts []dnsname.Name // still to come, in the order of their rows
+	upTo  int64          // after them, no row of the log up to this one says anything new
+	bytes int            // of these rows
+	began time.Time
+}
+
+func (l *backlog) empty() bool { return l.first > l.last }
+
+// over tells whether there is so much in the log that writers must help.
+func (w *writer) over(now time.Time) bool {
+	l := &w.backlog
+	return !l.empty() && (w.s.cache.pendingBytes > pendingRoom || l.bytes > logRoom || now.Sub(l.since) > pendingFor)
+}
+
+// keep makes next the state of its host, in the log if that will do and in the
+// host's row if not. before is what load gave; next is nobody else's yet.
+func (b *batch) keep(before, next *entry) error {
+	if before.applied < b.id && len(next.changes) <= maxChanges && foundAlike(before.host, next.host) {
+		next.logged = b.id
+		b.put(next.host.Name, before, next)
+		return nil
+	}
+	return b.bring(before, next)
+}
+
+// bring makes next the state of its host, in the host's row.
+func (b *batch) bring(before, next *entry) error {
+	next.applied, next.logged = b.w.backlog.last, 0
+	if err := putRow(b.w.conn, before.host, next); err != nil {
+		return err
+	}
+	b.put(next.host.Name, before, next)
+	return nil
+}
+
+// putRow writes a host's row, with all changes of it that are pending. found is
+// the host as the row has it, or one that is found alike.
+func putRow(c *conn, found *ddns.Host, e *entry) error {
+	for i := range e.changes {
+		if err := putChange(c, e, &e.changes[i]); err != nil {
+			return err
+		}
+	}
+	e.changes = nil
+	return updateHost(c, found, e)
+}
+
+// log writes the row of pending, if the batch needs one, and tells whether it did.
+func (b *batch) log() (logged bool, err error) {
+	l := &b.w.backlog
+	s := summer{make([]byte, 0, 256)}
+	text := append(l.buffer[:0], `{"hosts":[`...)
+	for _, e := range b.hosts {
+		if e == nil || e.logged != b.id {
+			continue
+		}
+		if logged {
+			text = append(text, ',')
+		}
+		logged = true
+		var sum int64
+		text = strconv.AppendInt(append(text, '['), e.id, 10)
+		if text, sum, err = appendDNS(append(text, ','), e.host, &s); err != nil {
+			return false, err
+		}
+		if text, err = appendState(append(text, ','), e.host, e.applied, sum, &s); err != nil {
+			return false, err
+		}
+		for _, c := range e.changes {
+			if c.at == b.id {
+				text = append(text, c.text...) // begins with a comma
+			}
+		}
+		text = append(text, ']')
+	}
+	if !logged {
+		return false, nil
+	}
+	text = append(text, `],"zones":[`...)
+	comma := false
+	for name, z := range b.zones {
+		if comma {
+			text = append(text, ',')
+		}
+		comma = true
+		text = appendText(append(text, '['), name.String())
+		text = strconv.AppendUint(append(text, ','), uint64(z.serial), 10)
+		text = append(text, ']')
+	}
+	text = append(text, ']', '}')
+	l.buffer = text
+	b.logBytes = len(text)
+	return true, b.w.conn.run("insert into pending values (?, ?, ?)", b.id, sumPending(b.id, text), string(text))
+}
+
+// sumPending is the checksum of a row of pending.
+func sumPending(id int64, text []byte) int64 {
+	s := summer{make([]byte, 0, 16)}
+	s.num(uint64(id))
+	return int64(crc32.Update(crc32.Checksum(s.b, castagnoli), castagnoli, text))
+}
+
+// advance goes on with the sweep, or begins one: it brings up to n hosts into
+// their rows, and deletes rows of the log when all have been brought.
+func (b *batch) advance(n int) error {
+	l := &b.w.backlog
+	if l.empty() {
+		return nil
+	}
+	if l.sweep == nil {
+		l.sweep = &sweep{hosts: b.w.s.cache.pendingHosts(), upTo: l.last, bytes: l.bytes, began: b.now}
+	}
+	n = min(n, len(l.sweep.hosts))
+	for _, name := range l.sweep.hosts[:n] {
+		e, err := b.load(name)
+		if err != nil {
+			return err
+		}
+		if e == nil || !e.pending() {
+			continue // it was removed or written otherwise
+		}
+		next := *e
+		if err := b.bring(e, &next); err != nil {
+			return err
+		}
+	}
+	b.swept = n
+	if n < len(l.sweep.hosts) {
+		return nil
+	}
+	b.deleted = min(l.first+sweepRows-1, l.sweep.upTo)
+	b.wrote = true
+	if err := b.w.conn.run("delete from pending where id <= ?", b.deleted); err != nil {
+		return err
+	}
+	return setNote(b.w.conn, noteApplied, strconv.FormatInt(b.deleted, 10))
+}
+
+// committed brings the backlog up to what a batch did.
+func (l *backlog) committed(b *batch, logged bool) {
+	if b.swept > 0 {
+		l.sweep.hosts = l.sweep.hosts[b.swept:]
+	}
+	if b.deleted > 0 {
+		l.first = b.deleted + 1
+		if b.deleted == l.sweep.upTo {
+			l.bytes -= l.sweep.bytes
+			l.since = l.sweep.began
+			l.sweep = nil
+		}
+	}
+	if logged {
+		if l.empty() {
+			l.since = b.now
+		}
+		l.last = b.id
+		l.bytes += b.logBytes
+	}
+}
+
+// tidy brings some of what is pending into the rows while nobody writes. That is
+// not synced: what is acknowledged is in the log, until a sync is past both.
+func (w *writer) tidy() {
+	if w.conn == nil || w.backlog.empty() {
+		return
+	}
+	err := w.conn.exec("pragma synchronous = normal")
+	if err == nil {
+		w.commit(nil, sweepHosts)
+		if w.conn == nil {
+			return // it has fallen ill
+		}
+		err = w.conn.exec("pragma synchronous = full")
+	}
+	if err != nil {
+		w.fall(&batch{}, err)
+	}
+}
+
+// flush brings all that is pending into the rows.
+func (w *writer) flush() error {
+	for !w.backlog.empty() {
+		if w.conn == nil {
+			return fmt.Errorf("the store cannot write: %w", explain(w.cause))
+		}
+		w.commit(nil, replayHosts)
+	}
+	return nil
+}
+
+// record is a row of pending, decoded.
+type record struct {
+	Hosts []item       `json:"hosts"`
+	Zones []zoneSerial `json:"zones"`
+}
+
+// item is one host of a record: its row's number, its columns dns and state, and
+// what happened.
+type item struct {
+	id         int64
+	dns, state string
+	host       *ddns.Host
+	changes    []change
+}
+
+func (i *item) UnmarshalJSON(text []byte) error {
+	var raw []json.RawMessage
+	if err := json.Unmarshal(text, &raw); err != nil {
+		return err
+	}
+	if len(raw) < 3 {
+		return errors.New("a host has too few values")
+	}
+	if err := json.Unmarshal(raw[0], &i.id); err != nil {
+		return err
+	}
+	var err error
+	if i.host, _, err = decodeHost(string(raw[1]), string(raw[2])); err != nil {
+		return err
+	}
+	for _, event := range raw[3:] {
+		var e storedEvent
+		if err := decodeEvent(event, &e); err != nil {
+			return err
+		}
+		i.changes = append(i.changes, change{generation: e.Generation, text: "," + string(event)})
+	}
+	return nil
+}
+
+type zoneSerial struct {
+	name   dnsname.Name
+	serial ddns.Serial
+}
+
+func (z *zoneSerial) UnmarshalJSON(text []byte) error {
+	return json.Unmarshal(text, &[]any{&z.name, &z.serial})
+}
+
+const selectPending = "select id, sum, batch from pending order by id"
+
+// decodePending reads a row of selectPending. A damaged one gives a *DamagedError.
+func decodePending(row []driver.Value) (id int64, r record, err error) {
+	id, _ = row[0].(int64)
+	sum, _ := row[1].(int64)
+	text, _ := row[2].(string)
+	if sum != sumPending(id, []byte(text)) {
+		err = errSum
+	} else {
+		err = json.Unmarshal([]byte(text), &r)
+	}
+	if err != nil {
+		err = &DamagedError{fmt.Sprintf("changes number %d", id), err.Error()}
+	}
+	return id, r, err
+}
+
+// replay brings all that is pending in a database into its tables, and returns
+// the number of the newest row of the log that there ever was. It begins where a
+// crash left off, as often as need be. What it cannot read it does not pass over:
+// the hosts would be shown as they were, and nobody could tell which.
+func replay(c *conn) (last int64, err error) {
+	text, err := note(c, noteApplied)
+	if err != nil {
+		return 0, err
+	}
+	if text != "" {
+		if last, err = strconv.ParseInt(text, 10, 64); err != nil {
+			return 0, &DamagedError{"the number of changes", err.Error()}
+		}
+	}
+	for {
+		p := newPart()
+		if err := p.read(c); err != nil {
+			return 0, err
+		}
+		if p.last == 0 {
+			return last, nil
+		}
+		last = max(last, p.last)
+		if err := inTransaction(c, func() error { return p.write(c) }); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// part is what one transaction of replay does.
+type part struct {
+	hosts   map[int64]*entry     // by row; nil: there is no such row, or it is damaged
+	found   map[int64]*ddns.Host // as the rows have them
+	serials map[dnsname.Name]ddns.Serial
+	last    int64 // row of the log; 0: none is left
+}
+
+func newPart() part {
+	return part{hosts: map[int64]*entry{}, found: map[int64]*ddns.Host{}, serials: map[dnsname.Name]ddns.Serial{}}
+}
+
+func (p *part) read(c *conn) error {
+	items := 0
+	return c.query(selectPending, func(row []driver.Value) error {
+		if items >= replayHosts {
+			return errStop
+		}
+		id, r, err := decodePending(row)
+		if err != nil {
+			return err
+		}
+		p.last = id
+		items += len(r.Hosts)
+		for i := range r.Hosts {
+			if err := p.add(c, id, &r.Hosts[i]); err != nil {
+				return err
+			}
+		}
+		for _, z := range r.Zones {
+			p.serials[z.name] = z.serial
+		}
+		return nil
+	})
+}
+
+// add makes an item of the log's row id its host's newest state, unless the
+// host's row has it already.
+func (p *part) add(c *conn, id int64, i *item) error {
+	e, ok := p.hosts[i.id]
+	if !ok {
+		err := c.query("select "+entryColumns+" from hosts where id = ?", func(row []driver.Value) (err error) {
+			e, err = decodeRow(row)
+			return err
+		}, i.id)
+		if _, damaged := errors.AsType[*DamagedError](err); damaged {
+			e = nil // it stays so: what is wrong with it may be more than its newest state
+		} else if err != nil {
+			return err
+		}
+		p.hosts[i.id] = e
+		if e != nil {
+			p.found[i.id] = e.host
+		}
+	}
+	switch {
+	case e == nil || id <= e.applied:
+		return nil
+	case e.host.Name != i.host.Name:
+		return &DamagedError{fmt.Sprintf("changes number %d", id), fmt.Sprintf("they are of %s where %s is", i.host.Name, e.host.Name)}
+	}
+	e.host, e.logged = i.host, id
+	e.changes = append(e.changes, i.changes...)
+	return nil
+}
+
+func (p *part) write(c *conn) error {
+	ids := make([]int64, 0, len(p.hosts))
+	for id, e := range p.hosts {
+		if e != nil && e.pending() {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		e := p.hosts[id]
+		e.applied = p.last
+		if err := putRow(c, p.found[id], e); err != nil {
+			return err
+		}
+	}
+	zones, err := readZones(c)
+	if err != nil {
+		return err
+	}
+	for name, serial := range p.serials {
+		z, ok := zones[name]
+		if ok && !z.serial.Before(serial) {
+			continue // it was written into its row later
+		}
+		z.serial = serial
+		if err := putZone(c, name, z); err != nil {
+			return err
+		}
+	}
+	if err := c.run("delete from pending where id <= ?", p.last); err != nil {
+		return err
+	}
+	return setNote(c, noteApplied, strconv.FormatInt(p.last, 10))
+}
