@@ -63,6 +63,9 @@ type Route53Config struct {
 	// OwnRoot answers InvalidChangeBatch as a root element of its own, with one
 	// Message for each faulty change. Otherwise it is an ErrorResponse like others.
 	OwnRoot bool
+	// Silent leaves out of its messages which changes are faulty: no text of them
+	// is documented.
+	Silent bool
 	// Policies, if not nil, are what the key pairs may do: a request needs one
 	// that allows all of it.
 	Policies []Policy
@@ -535,6 +538,9 @@ func (r *Route53) do(q *route53Call) route53Answer {
 
 // refuse writes an error answer, in the form that the config asks for.
 func (r *Route53) refuse(f *route53Error) route53Answer {
+	if r.config.Silent && f.code == "InvalidChangeBatch" {
+		f = refusal(f.status, f.code, "The batch is invalid.")
+	}
 	return route53Answer{status: f.status, code: f.code, body: errorAnswer(f, r.config.OwnRoot)}
 }
 
