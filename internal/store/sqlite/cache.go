@@ -21,7 +21,8 @@ type entry struct {
 	recent string
 	chunks []byte // ids of its rows in history, as they stand in the row
 	// applied is the newest row of pending that the host's row knows of, and
-	// logged the newest one that has the host; 0 if the row has everything.
+	// logged the first one of the batch that kept the host there last; 0 if the
+	// host's row has everything.
 	applied, logged int64
 	changes         []change // that the row does not have yet
 	// complete tells whether creds have been read.
@@ -56,13 +57,19 @@ type cacheShard struct {
 	mu    sync.RWMutex // guards following
 	hosts map[dnsname.Name]*slot
 	// pending are the hosts whose rows are behind.
-	pending map[dnsname.Name]*entry
+	pending map[dnsname.Name]behind
 	ring    []*slot // in no order; the clock's hand goes round
 	hand    int
 	bytes   int
 	// marks count, for all hosts of one hash together, the commits that were
 	// begun or ended; odd while one is between.
 	marks [cacheMarks]uint32
+}
+
+// behind is a host whose row is behind.
+type behind struct {
+	entry *entry
+	bytes int
 }
 
 type slot struct {
@@ -95,7 +102,7 @@ func (c *cache) get(name dnsname.Name) (*entry, ticket) {
 		}
 		return found.entry, 0
 	}
-	if e := s.pending[name]; e != nil && e.complete {
+	if e := s.pending[name].entry; e != nil && e.complete {
 		return e, 0
 	}
 	return nil, ticket(s.marks[mark])
@@ -108,7 +115,7 @@ func (c *cache) pending(name dnsname.Name) *entry {
 	s, _ := c.shard(name)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.pending[name]
+	return s.pending[name].entry
 }
 
 // pendingHosts are all hosts whose rows are behind, in the order of the rows.
@@ -116,8 +123,8 @@ func (c *cache) pending(name dnsname.Name) *entry {
 func (c *cache) pendingHosts() []dnsname.Name {
 	var entries []*entry
 	for i := range c.shards {
-		for _, e := range c.shards[i].pending { // nobody else writes it
-			entries = append(entries, e)
+		for _, b := range c.shards[i].pending { // nobody else writes it
+			entries = append(entries, b.entry)
 		}
 	}
 	slices.SortFunc(entries, func(a, b *entry) int { return cmp.Compare(a.id, b.id) })
@@ -135,7 +142,7 @@ func (c *cache) put(name dnsname.Name, e *entry, since ticket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.marks[mark] == uint32(since) && since%2 == 0 {
-		s.set(name, e, c.limit/cacheShards)
+		s.set(name, e, e.size(), c.limit/cacheShards)
 	}
 }
 
@@ -158,13 +165,15 @@ func (c *cache) end(hosts map[dnsname.Name]*entry, committed bool) {
 	for name, e := range hosts {
 		s, _ := c.shard(name)
 		s.mu.Lock()
+		size := 0
 		if committed && e != nil {
-			c.setPending(s, name, e)
+			size = e.size()
+			c.setPending(s, name, e, size)
 		}
 		if !committed || e == nil || e.gone || !e.complete {
 			s.drop(name)
 		} else {
-			s.set(name, e, c.limit/cacheShards)
+			s.set(name, e, size, c.limit/cacheShards)
 		}
 		s.mu.Unlock()
 	}
@@ -179,9 +188,9 @@ func (c *cache) end(hosts map[dnsname.Name]*entry, committed bool) {
 }
 
 // setPending keeps a host while its row is behind. It is called with mu held.
-func (c *cache) setPending(s *cacheShard, name dnsname.Name, e *entry) {
-	if old := s.pending[name]; old != nil {
-		c.pendingBytes -= old.size()
+func (c *cache) setPending(s *cacheShard, name dnsname.Name, e *entry, size int) {
+	if old, ok := s.pending[name]; ok {
+		c.pendingBytes -= old.bytes
 		if !e.pending() {
 			c.brought.Add(1) // first, for list
 			delete(s.pending, name)
@@ -189,10 +198,10 @@ func (c *cache) setPending(s *cacheShard, name dnsname.Name, e *entry) {
 	}
 	if e.pending() {
 		if s.pending == nil {
-			s.pending = make(map[dnsname.Name]*entry)
+			s.pending = make(map[dnsname.Name]behind)
 		}
-		s.pending[name] = e
-		c.pendingBytes += e.size()
+		s.pending[name] = behind{e, size}
+		c.pendingBytes += size
 	}
 }
 
@@ -211,8 +220,7 @@ func (c *cache) allBrought(hosts []dnsname.Name) {
 }
 
 // set is called with mu held.
-func (s *cacheShard) set(name dnsname.Name, e *entry, limit int) {
-	size := e.size()
+func (s *cacheShard) set(name dnsname.Name, e *entry, size, limit int) {
 	if size > limit {
 		s.drop(name)
 		return

@@ -20,7 +20,7 @@ import (
 // writeUntilTold is another process's part: it makes 40 changes of one host, and
 // says of each whether it was acknowledged.
 func writeUntilTold(dir string) int {
-	s, err := sqlite.Open(dir, sqlite.Config{})
+	s, err := sqlite.Open(dir, sqlite.Config{}.OneThread())
 	if err != nil {
 		fmt.Println("open", err)
 		return 0 // the start may fail: nothing was acknowledged

@@ -44,6 +44,10 @@ const (
 	sweepHosts = 128
 	sweepRows  = 64
 	sweepEvery = 10 * time.Millisecond
+	// logRow is how long a row of the log is, about. The engine's allocator maps
+	// memory anew for what is longer than two pages of the file, which costs more
+	// than a second row.
+	logRow = 6 << 10
 	// maxChanges is how many changes of one host may be pending.
 	maxChanges = 64
 	// replayHosts is how many changes of hosts one transaction reads of the log after a crash.
@@ -56,7 +60,7 @@ const noteApplied = "applied"
 
 // change is an event that the host's row does not have yet.
 type change struct {
-	at         int64 // number of the log's row that has it
+	at         int64 // entry.logged as the change came
 	generation uint64
 	text       string // as appendEvent writes it
 }
@@ -129,26 +133,34 @@ func putRow(c *conn, found *ddns.Host, e *entry) error {
 	return updateHost(c, found, e)
 }
 
-// log writes the row of pending, if the batch needs one, and tells whether it did.
-func (b *batch) log() (logged bool, err error) {
+// log writes what the batch keeps in the log, as one row of pending or as some
+// short ones. With them goes each zone's serial.
+func (b *batch) log() error {
 	l := &b.w.backlog
 	s := summer{make([]byte, 0, 256)}
-	text := append(l.buffer[:0], `{"hosts":[`...)
+	text := l.buffer[:0]
 	for _, e := range b.hosts {
 		if e == nil || e.logged != b.id {
 			continue
 		}
-		if logged {
-			text = append(text, ',')
+		if len(text) > logRow {
+			if err := b.logRow(append(text, "]}"...)); err != nil {
+				return err
+			}
+			text = text[:0]
 		}
-		logged = true
+		before := ","
+		if len(text) == 0 {
+			before = `{"hosts":[`
+		}
 		var sum int64
-		text = strconv.AppendInt(append(text, '['), e.id, 10)
+		var err error
+		text = strconv.AppendInt(append(append(text, before...), '['), e.id, 10)
 		if text, sum, err = appendDNS(append(text, ','), e.host, &s); err != nil {
-			return false, err
+			return err
 		}
 		if text, err = appendState(append(text, ','), e.host, e.applied, sum, &s); err != nil {
-			return false, err
+			return err
 		}
 		for _, c := range e.changes {
 			if c.at == b.id {
@@ -157,24 +169,25 @@ func (b *batch) log() (logged bool, err error) {
 		}
 		text = append(text, ']')
 	}
-	if !logged {
-		return false, nil
+	if len(text) == 0 {
+		return nil
 	}
-	text = append(text, `],"zones":[`...)
-	comma := false
+	before := `],"zones":[`
 	for name, z := range b.zones {
-		if comma {
-			text = append(text, ',')
-		}
-		comma = true
-		text = appendText(append(text, '['), name.String())
+		text = appendText(append(append(text, before...), '['), name.String())
 		text = strconv.AppendUint(append(text, ','), uint64(z.serial), 10)
-		text = append(text, ']')
+		text, before = append(text, ']'), ","
 	}
-	text = append(text, ']', '}')
+	text = append(text, "]}"...)
 	l.buffer = text
-	b.logBytes = len(text)
-	return true, b.w.conn.run("insert into pending values (?, ?, ?)", b.id, sumPending(b.id, text), string(text))
+	return b.logRow(text)
+}
+
+func (b *batch) logRow(text []byte) error {
+	id := b.id + b.logged
+	b.logged++
+	b.logBytes += len(text)
+	return b.w.conn.run("insert into pending values (?, ?, ?)", id, sumPending(id, text), string(text))
 }
 
 // sumPending is the checksum of a row of pending.
@@ -221,7 +234,7 @@ func (b *batch) advance(n int) error {
 }
 
 // committed brings the backlog up to what a batch did.
-func (l *backlog) committed(b *batch, logged bool) {
+func (l *backlog) committed(b *batch) {
 	if b.swept > 0 {
 		l.sweep.hosts = l.sweep.hosts[b.swept:]
 	}
@@ -233,11 +246,11 @@ func (l *backlog) committed(b *batch, logged bool) {
 			l.sweep = nil
 		}
 	}
-	if logged {
+	if b.logged > 0 {
 		if l.empty() {
 			l.since = b.now
 		}
-		l.last = b.id
+		l.last += b.logged
 		l.bytes += b.logBytes
 	}
 }

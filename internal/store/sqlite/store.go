@@ -61,6 +61,9 @@ type Config struct {
 	// KeepKey is for looking at a store that may yet get its own sealing key
 	// back: where that is missing, no new one is made, and nothing can be sealed.
 	KeepKey bool
+	// oneThread has the writer keep to one thread, for tests whose tracer counts
+	// the calls of each thread. It costs two changes of thread for each batch.
+	oneThread bool
 }
 
 func (cfg Config) withDefaults() Config {

@@ -146,11 +146,12 @@ func (s *Store) openWriting() (*conn, error) {
 	return c, nil
 }
 
-// run is the writer's goroutine. It keeps to one thread, so that the N-th sync
-// of the process's tracer is the N-th sync of the store.
+// run is the writer's goroutine.
 func (w *writer) run() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	if w.s.cfg.oneThread {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
 	defer close(w.stopped)
 	defer w.stopRetrying()
 	defer w.quiet.Stop()
@@ -247,7 +248,7 @@ func guard(do func() error) (err error) {
 type batch struct {
 	w   *writer
 	now time.Time
-	id  int64 // of its row in pending, if there will be one
+	id  int64 // of its first row in pending, if there will be one
 	// hosts are those that the batch has written, as they will be. nil: one whose
 	// credentials it changed without having looked at it.
 	hosts   map[dnsname.Name]*entry
@@ -259,10 +260,12 @@ type batch struct {
 	wrote   bool
 	// newHosts and newCredentials are how many more there are after the batch.
 	newHosts, newCredentials int64
-	// What it did of the sweep, and how long its row in pending is.
+	// logged and logBytes are how many rows of pending it has written, and their
+	// length; swept and deleted what it has done of the sweep.
+	logged   int64
+	logBytes int
 	swept    int
 	deleted  int64
-	logBytes int
 }
 
 // commit does all writes that hold, and its share of the sweep, in one
@@ -287,8 +290,7 @@ func (w *writer) commit(ops []*op, share int) {
 		if !b.wrote {
 			return w.conn.run("rollback")
 		}
-		logged, err := b.log()
-		if err := errors.Join(err, b.writeZones(logged), b.writeCounts()); err != nil {
+		if err := errors.Join(b.log(), b.writeZones(), b.writeCounts()); err != nil {
 			return err
 		}
 		begun = true
@@ -305,7 +307,7 @@ func (w *writer) commit(ops []*op, share int) {
 		}
 		w.s.counts.hosts.Add(b.newHosts)
 		w.s.counts.credentials.Add(b.newCredentials)
-		w.backlog.committed(b, logged)
+		w.backlog.committed(b)
 		return nil
 	})
 	if begun {
@@ -393,7 +395,7 @@ func (b *batch) setZone(name dnsname.Name, z zoneState) {
 
 // writeZones stores the serials that the log does not have. Once rows of the log
 // are deleted, it needs to have none.
-func (b *batch) writeZones(logged bool) error {
+func (b *batch) writeZones() error {
 	known := b.w.backlog.zones // that only the log has
 	if b.deleted > 0 {
 		for name := range known {
@@ -404,7 +406,7 @@ func (b *batch) writeZones(logged bool) error {
 		clear(known)
 	}
 	for name, z := range b.zones {
-		if logged && b.deleted == 0 && string(z.fingerprint) == string(b.w.zones[name].fingerprint) {
+		if b.logged > 0 && b.deleted == 0 && string(z.fingerprint) == string(b.w.zones[name].fingerprint) {
 			known[name] = struct{}{}
 			continue
 		}
