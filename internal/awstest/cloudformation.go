@@ -309,7 +309,7 @@ func (c *CloudFormation) create(form url.Values) (any, error) {
 	}
 	plan, err := c.expand(s, template, parameters)
 	if err != nil {
-		return nil, cfnInvalid("%s", err)
+		return nil, err
 	}
 	s.parameters = plan.parameters
 	c.stacks = append(c.stacks, s)
@@ -484,7 +484,7 @@ func (c *CloudFormation) update(form url.Values) (any, error) {
 	}
 	next, err := c.expand(s, template, parameters)
 	if err != nil {
-		return nil, cfnInvalid("%s", err)
+		return nil, err
 	}
 	before := *s
 	before.resources, before.order = maps.Clone(s.resources), slices.Clone(s.order)

@@ -154,7 +154,7 @@ type Expanded struct {
 // noValue is the value of AWS::NoValue.
 type noValue struct{}
 
-// Expand evaluates a template. Errors read as the service's.
+// Expand evaluates a template. Errors read as the service's, capitals included.
 func (t *Template) Expand(e Expansion) (*Expanded, error) {
 	e.template = t
 	if err := e.complete(); err != nil {
@@ -233,7 +233,7 @@ func (e *Expansion) complete() error {
 	e.Parameters = map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if e.template.Parameters[name] == nil {
-			return fmt.Errorf("Parameters: [%s] do not exist in the template", name)
+			return cfnInvalid("Parameters: [%s] do not exist in the template", name)
 		}
 	}
 	var missing []string
@@ -253,30 +253,30 @@ func (e *Expansion) complete() error {
 		e.Parameters[name] = value
 	}
 	if missing != nil {
-		return fmt.Errorf("Parameters: [%s] must have values", strings.Join(missing, ", "))
+		return cfnInvalid("Parameters: [%s] must have values", strings.Join(missing, ", "))
 	}
 	return nil
 }
 
 func checkParameter(name, value string, p map[string]any) error {
 	if allowed, ok := p["AllowedValues"].([]any); ok && !slices.ContainsFunc(allowed, func(v any) bool { return fmt.Sprint(v) == value }) {
-		return fmt.Errorf("Parameter '%s' must be one of AllowedValues", name)
+		return cfnInvalid("Parameter '%s' must be one of AllowedValues", name)
 	}
 	if pattern, ok := p["AllowedPattern"].(string); ok {
 		if matches, err := regexp.MatchString("^(?:"+pattern+")$", value); err != nil || !matches {
 			if why, ok := p["ConstraintDescription"].(string); ok {
-				return fmt.Errorf("Parameter %s failed to satisfy constraint: %s", name, why)
+				return cfnInvalid("Parameter %s failed to satisfy constraint: %s", name, why)
 			}
-			return fmt.Errorf("Parameter '%s' must match pattern %s", name, pattern)
+			return cfnInvalid("Parameter '%s' must match pattern %s", name, pattern)
 		}
 	}
 	if p["Type"] == "Number" {
 		n, err := strconv.ParseFloat(value, 64)
 		if err != nil {
-			return fmt.Errorf("Parameter '%s' must be a number", name)
+			return cfnInvalid("Parameter '%s' must be a number", name)
 		}
 		if least, ok := p["MinValue"].(int); ok && n < float64(least) {
-			return fmt.Errorf("Parameter '%s' must be a number not less than %d", name, least)
+			return cfnInvalid("Parameter '%s' must be a number not less than %d", name, least)
 		}
 	}
 	return nil
