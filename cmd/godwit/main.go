@@ -39,6 +39,7 @@ type commands struct {
 	Get     getCommand     `cmd:"" help:"Print the address that a server sees you at."`
 	Set     setCommand     `cmd:"" help:"Set a host to your present address."`
 	Zone    zoneCommand    `cmd:"" help:"Zones, and what their parents need."`
+	AWS     awsCommand     `cmd:"" name:"aws" help:"godwit in an AWS account, without a server."`
 	Backup  backupCommand  `cmd:"" help:"Copy the store into a file."`
 	Restore restoreCommand `cmd:"" help:"Make a data directory from a backup."`
 	Check   checkCommand   `cmd:"" help:"Check that the store is sound."`

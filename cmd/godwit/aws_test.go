@@ -1,0 +1,141 @@
+package main
+
+import (
+	"archive/zip"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"godwit/internal/awsstack"
+	"godwit/internal/awstest"
+)
+
+// functionZip writes a zip as Lambda wants it, of a program for arm64 that never
+// runs here.
+func functionZip(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "function.zip")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	archive := zip.NewWriter(f)
+	header := &zip.FileHeader{Name: "bootstrap"}
+	header.SetMode(0o755)
+	w, err := archive.CreateHeader(header)
+	if err == nil {
+		_, err = w.Write([]byte("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00" + content))
+	}
+	if err != nil || archive.Close() != nil {
+		t.Fatal("no zip: ", err)
+	}
+	return path
+}
+
+// awsSteady takes out of a text what is another one each time, beside what
+// steady does.
+func awsSteady(text string, account *awstest.Account, zips ...string) string {
+	for _, z := range zips {
+		text = strings.ReplaceAll(text, z, "function.zip")
+	}
+	text = strings.ReplaceAll(text, account.Door.URL, "https://URL")
+	text = regexp.MustCompile(`-\d{8}\b`).ReplaceAllString(text, "-ID")
+	text = regexp.MustCompile(`stack/godwit/\d{8}`).ReplaceAllString(text, "stack/godwit/ID")
+	text = regexp.MustCompile(`(?m)^ *\d+s  `).ReplaceAllString(text, "  0s  ")
+	text = regexp.MustCompile(`\bZ0\d{11}\b`).ReplaceAllString(text, "ZONEID")
+	text = regexp.MustCompile(`\((?:now|\d+[smh] ago)\)`).ReplaceAllString(text, "(1h ago)")
+	return steady(text)
+}
+
+// TestAWS is an installation's whole life, as a person sees it.
+func TestAWS(t *testing.T) {
+	alone(t)
+	account := awstest.NewAccount(t, awstest.StartMoto(t))
+	first, second := functionZip(t, "1"), functionZip(t, "2")
+	var all strings.Builder
+	show := func(code int, args ...string) result {
+		t.Helper()
+		r := call("", append([]string{"aws"}, args...)...)
+		if r.code != code {
+			t.Fatalf("godwit aws %s: exit %d\n%s%s", strings.Join(args, " "), r.code, r.stdout, r.stderr)
+		}
+		all.WriteString(awsSteady("$ godwit aws "+strings.Join(args, " ")+"\n"+r.stderr+r.stdout+"\n", account, first, second))
+		return r
+	}
+	show(exitFailed, "status")
+	show(exitFailed, "deploy", "--zone", "dyn.example.com", "--function-zip", first)
+	show(exitDone, "deploy", "--zone", "dyn.example.com", "--create-zone", "--function-zip", first)
+	show(exitDone, "deploy", "--function-zip", first)
+	r := show(exitDone, "deploy", "--function-zip", second, "--log-days", "7", "--no-deletion-protection", "--json")
+	var deployed struct {
+		Change, URL string
+		Zones       []struct{ Zone string }
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &deployed); err != nil || deployed.Change != "updated" || deployed.URL != account.Door.URL+"/" || deployed.Zones[0].Zone != "dyn.example.com" {
+		t.Errorf("got %+v, %v", deployed, err)
+	}
+	account.Formation.FailOn("Function", "no room")
+	show(exitFailed, "deploy", "--function-zip", second, "--reserved-concurrency", "5")
+	show(exitDone, "status")
+	show(exitDone, "status", "--json")
+	account.Say("out of order")
+	show(exitFailed, "status")
+	show(exitUsage, "destroy")
+	show(exitDone, "destroy", "--yes")
+	show(exitFailed, "destroy", "--yes")
+	golden(t, "aws.golden", all.String())
+	if strings.Contains(all.String(), "null") {
+		t.Error("a list is null in JSON")
+	}
+}
+
+func TestAWSUsage(t *testing.T) {
+	alone(t)
+	account := awstest.NewAccount(t, "")
+	function := functionZip(t, "1")
+	for _, c := range []struct{ args, want string }{
+		{"deploy --function-zip " + function, "a zone is needed: add --zone"},
+		{"deploy --create-zone", "add --zone, as in --zone dyn.example.com"},
+		{"deploy --zone dyn..example.com", "--zone: "},
+		{"deploy --zone dyn.example.com=nonsense", "is no zone; give its name"},
+		{"deploy --zone dyn.example.com --names *.example.org --function-zip " + function, "is in none of the zones"},
+		{"deploy --zone dyn.example.com --region me-central-1", "AWS Lambda has no function URLs in me-central-1"},
+		{"status --region ca-west-1", "AWS Lambda has no function URLs in ca-west-1"},
+		{"deploy --zone dyn.example.com --stack a_b", "is no name of a stack"},
+		{"deploy --mode fast", "--mode"},
+		{"deploy --arch mips", "--arch"},
+		{"deploy --zone dyn.example.com --alarm-email nobody", "is no address"},
+		{"deploy --log-days soon", "--log-days"},
+	} {
+		r := call("", append([]string{"aws"}, strings.Fields(c.args)...)...)
+		if r.code != exitUsage || r.stdout != "" || !strings.Contains(r.stderr, c.want) {
+			t.Errorf("godwit aws %s: got %+v, want exit 2 and %q", c.args, r, c.want)
+		}
+	}
+	for _, c := range []struct{ args, want string }{
+		{"deploy --zone example.com --function-zip /nowhere/function.zip", "make one with: make lambda-zip"},
+		{"deploy --zone example.com --function-zip /dev/null", "make one with: make lambda-zip"},
+		{"deploy --zone example.com", "this build carries no function; make one with make lambda-zip"},
+		{"status", "there is no stack godwit in eu-west-1"},
+		{"destroy --stack other --region eu-central-1", "there is no stack other in eu-central-1"},
+	} {
+		r := call("", append([]string{"aws"}, strings.Fields(c.args)...)...)
+		if r.code != exitFailed || r.stdout != "" || !strings.Contains(r.stderr, c.want) {
+			t.Errorf("godwit aws %s: got %+v, want exit 1 and %q", c.args, r, c.want)
+		}
+	}
+	if calls := account.Formation.Calls(); strings.Contains(strings.Join(calls, " "), "CreateStack") {
+		t.Errorf("something was made: %v", calls)
+	}
+}
+
+func TestAWSTemplate(t *testing.T) {
+	alone(t)
+	if got := must(t, "aws", "template"); got != awsstack.Template {
+		t.Errorf("got %d octets, want the template's %d", len(got), len(awsstack.Template))
+	}
+}
