@@ -1,0 +1,647 @@
+package dynamodb
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+
+	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
+)
+
+// saveAll makes writes that touch several items: it reads all of them, judges on
+// what it has read as one machine would, and writes on the condition that all is
+// as it was read. If something is not, it begins again.
+func (s *Store) saveAll(ctx context.Context, writes []ddns.Write) error {
+	var lost error // of a transaction whose answer was lost
+	mark := rand.Uint64()
+	for attempt := 1; ; attempt++ {
+		p := &plan{Store: s, items: map[string]*node{}, targets: map[dnsname.Name]*target{}, small: map[string]*op{}, mark: mark}
+		done, err := p.make(ctx, writes, lost != nil)
+		if done || err != nil {
+			return err
+		}
+		err = s.transact(ctx, p.ops())
+		if err == nil {
+			p.finish()
+			return nil
+		}
+		if unknown(err) {
+			lost = err
+		} else if !errors.Is(err, errMoved) {
+			return err
+		}
+		if attempt == 12 {
+			return cmp.Or(lost, ddns.ErrConflict)
+		}
+		if wait := pause(ctx, attempt); wait != nil {
+			return cmp.Or(lost, wait)
+		}
+	}
+}
+
+// plan is one attempt: what was read, and what is to be written.
+type plan struct {
+	*Store
+	adopted bool
+	mark    uint64           // of this Save, in the events that it writes
+	items   map[string]*node // by key; nil: read, and not there
+	targets map[dnsname.Name]*target
+	order   []*target
+	small   map[string]*op // of items that are no rows, by key
+}
+
+// target is one row and what becomes of it.
+type target struct {
+	name  dnsname.Name
+	row   *row       // nil: there is none
+	host  *ddns.Host // the state to be; the present one if only credentials change
+	given *ddns.Host // of the Write; nil if only credentials change
+	event string
+	creds map[string]*ddns.Credential
+	touch bool // its credentials change
+	op    *op
+}
+
+func (t *target) live() bool { return t.row != nil && !t.row.gone }
+
+// need reads the items that have not been read yet.
+func (p *plan) need(ctx context.Context, keys ...string) error {
+	var missing []string
+	for _, k := range keys {
+		if _, there := p.items[k]; !there && !slices.Contains(missing, k) {
+			missing = append(missing, k)
+		}
+	}
+	found, err := p.getAll(ctx, missing, "")
+	if err != nil {
+		return err
+	}
+	for _, k := range missing {
+		p.items[k] = found[k]
+	}
+	return nil
+}
+
+// keys are those that must be read to know who has a name.
+func (p *plan) keys(name dnsname.Name) []string {
+	keys := keysOf(name)
+	if !p.adopted {
+		return []string{keys[0], keys[2]}
+	}
+	return keys
+}
+
+// rowOf is a host's row, or nil.
+func (p *plan) rowOf(ctx context.Context, name dnsname.Name) (*row, error) {
+	if err := p.need(ctx, p.keys(name)...); err != nil {
+		return nil, err
+	}
+	if alias, ok := p.items[nameItem+name.String()].member("host").str(); ok && p.adopted {
+		if err := p.need(ctx, alias); err != nil {
+			return nil, err
+		}
+	}
+	return p.pickFrom(name)
+}
+
+// pickFrom is Store.pick over what has been read.
+func (p *plan) pickFrom(name dnsname.Name) (*row, error) {
+	keys := keysOf(name)
+	if alias, ok := p.items[keys[2]].member("host").str(); ok && p.adopted {
+		if isAlias(alias, name) {
+			keys[2] = alias
+		}
+	}
+	if !p.adopted {
+		keys = keys[:1]
+	}
+	var gone *row
+	for _, key := range keys {
+		item := p.items[key]
+		if item == nil || !item.has(attrData) && !item.has(attrGone) {
+			continue
+		}
+		r, err := p.decode(item)
+		if err != nil || !r.gone {
+			return r, err
+		}
+		if gone == nil {
+			gone = r
+		}
+	}
+	return gone, nil
+}
+
+// target is what is to become of a host's row, made at the first call.
+func (p *plan) target(ctx context.Context, name dnsname.Name) (*target, error) {
+	if t := p.targets[name]; t != nil {
+		return t, nil
+	}
+	r, err := p.rowOf(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	t := &target{name: name, row: r, creds: map[string]*ddns.Credential{}}
+	if t.live() {
+		t.host = r.host
+		for _, c := range r.creds {
+			t.creds[c.ID] = c
+		}
+	}
+	p.targets[name] = t
+	p.order = append(p.order, t)
+	return t, nil
+}
+
+// owner is who has a name now: a host whose name it is, or one that shows it.
+func (p *plan) owner(ctx context.Context, name dnsname.Name) (dnsname.Name, error) {
+	r, err := p.rowOf(ctx, name)
+	if err != nil || r != nil && !r.gone {
+		return name, err
+	}
+	key, ok := p.items[nameItem+name.String()].member("host").str()
+	if !ok {
+		return dnsname.Name{}, nil
+	}
+	if err := p.need(ctx, key); err != nil || p.items[key] == nil {
+		return dnsname.Name{}, err
+	}
+	by, err := p.decode(p.items[key])
+	if err != nil || by.gone || !slices.Contains(by.host.Names(), name) {
+		return dnsname.Name{}, err
+	}
+	return by.host.Name, nil
+}
+
+// make judges the writes and prepares what they do. done tells that they have
+// been made already, by an attempt whose answer was lost.
+func (p *plan) make(ctx context.Context, writes []ddns.Write, lost bool) (done bool, err error) {
+	if p.adopted, err = p.isAdopted(ctx); err != nil {
+		return false, err
+	}
+	var keys []string
+	for _, w := range writes {
+		for _, n := range w.Host.Names() {
+			keys = append(keys, p.keys(n)...)
+		}
+		for _, c := range w.Credentials {
+			keys = append(keys, credItem+c.ID)
+			if len(c.Fingerprint) > 0 {
+				keys = append(keys, secretKey(c.Fingerprint))
+			}
+		}
+		for _, id := range w.Revoked {
+			keys = append(keys, credItem+id)
+		}
+	}
+	if err := p.need(ctx, keys...); err != nil {
+		return false, err
+	}
+	for i := range writes {
+		if done, err = p.state(ctx, &writes[i], lost); done || err != nil {
+			return done, err
+		}
+	}
+	if err := p.names(ctx); err != nil {
+		return false, err
+	}
+	if err := p.credentials(ctx, writes); err != nil {
+		return false, err
+	}
+	return false, p.rows()
+}
+
+// state prepares a host's next state.
+func (p *plan) state(ctx context.Context, w *ddns.Write, lost bool) (done bool, err error) {
+	t, err := p.target(ctx, w.Host.Name)
+	if err != nil {
+		return false, err
+	}
+	h, event := w.Host.Clone(), w.Event
+	if w.Before == nil && t.row != nil {
+		base := t.row.gen
+		if !t.row.gone { // then it may be this very write that made it
+			base -= min(base, h.Generation)
+		}
+		h.Generation, h.Published, event.Generation = h.Generation+base, h.Published+base, event.Generation+base
+	}
+	text := string(appendEvent(nil, &event, p.mark))
+	if lost && t.live() && t.row.gen == h.Generation && eventAt(t.row.item, h.Generation) == text {
+		// One transaction made all writes: what holds for one holds for all.
+		merge(h, t.row.host)
+		h.Row = t.row
+		*w.Host = *h
+		return true, nil
+	}
+	if lost && t.row != nil && t.row.gone && dropped(h) && t.row.gen == h.Generation {
+		return true, nil
+	}
+	switch {
+	case w.Before == nil && t.live():
+		return false, ddns.ErrNameTaken
+	case w.Before != nil && (!t.live() || t.row.gen != w.Before.Generation):
+		return false, ddns.ErrConflict
+	}
+	if t.live() {
+		merge(h, t.row.host)
+	}
+	t.host, t.given, t.event = h, w.Host, text
+	return false, nil
+}
+
+// finish tells the caller what was stored.
+func (p *plan) finish() {
+	for _, t := range p.order {
+		if t.given != nil {
+			t.host.Row = nil // to be read again
+			*t.given = *t.host
+		}
+	}
+}
+
+// names judges the owner names of the hosts that are written, and prepares the
+// items that hold them.
+func (p *plan) names(ctx context.Context) error {
+	claimed := map[dnsname.Name]*target{}
+	for _, t := range p.order {
+		if dropped(t.host) {
+			continue
+		}
+		for _, n := range t.host.Names() {
+			if claimed[n] != nil {
+				return ddns.ErrNameTaken
+			}
+			claimed[n] = t
+			by, err := p.owner(ctx, n)
+			if err != nil {
+				return err
+			}
+			if !by.IsZero() && by != t.name && p.targets[by] == nil {
+				return ddns.ErrNameTaken
+			}
+		}
+	}
+	for _, t := range slices.Clone(p.order) {
+		if t.live() {
+			for _, n := range t.row.host.Names()[1:] {
+				if claimed[n] == nil {
+					if err := p.need(ctx, nameItem+n.String()); err != nil {
+						return err
+					}
+					p.one("Delete", nameItem+n.String())
+				}
+			}
+		}
+	}
+	for n, t := range claimed {
+		key := nameItem + n.String()
+		switch {
+		case n == t.name && t.live():
+		case n == t.name:
+			// Nobody may take the name for a follower meanwhile.
+			if at, ok := p.items[key].member("host").str(); ok && !isAlias(at, n) {
+				p.one("Delete", key)
+			} else {
+				p.one("ConditionCheck", key)
+			}
+		default:
+			if t.live() && slices.Contains(t.row.host.Names(), n) {
+				continue
+			}
+			o := p.one("Put", key)
+			item := openObject(nil, "{")
+			item.s(attrKey, key)
+			item.s("host", t.key())
+			o.item = append(item.b, '}')
+			// And nobody may take it for a host.
+			if p.targets[n] != nil {
+				continue // its own write sees to that
+			}
+			for _, k := range p.keys(n)[:len(p.keys(n))-1] {
+				check := newOp("ConditionCheck", k)
+				check.name("#d", attrData)
+				check.only("attribute_not_exists(#d)")
+				p.small[k] = check
+			}
+		}
+	}
+	return nil
+}
+
+// isAlias tells whether a #name# item of a name says only under which key the
+// host of that name was.
+func isAlias(key string, name dnsname.Name) bool {
+	at, err := canonical(key)
+	return err == nil && at == name
+}
+
+// key is where a target's row is, or will be.
+func (t *target) key() string {
+	if t.live() {
+		return t.row.key
+	}
+	return t.name.String()
+}
+
+// one prepares the write of an item that is no row, on the condition that it is
+// as it was read. An item is written once in a transaction.
+func (p *plan) one(kind, key string) *op {
+	o := newOp(kind, key)
+	item := p.items[key]
+	if item == nil {
+		o.only("attribute_not_exists(hostname)")
+	}
+	for _, a := range []string{"host", "hosts", "credential"} {
+		if v := item.member(a); v != nil {
+			o.onlyIs(a, v.raw)
+		}
+	}
+	p.small[key] = o
+	return o
+}
+
+func secretKey(fingerprint []byte) string { return secretItem + hex.EncodeToString(fingerprint) }
+
+// copies are the copies of a credential in the rows of its hosts.
+func (p *plan) copies(ctx context.Context, id string) (all []*ddns.Credential, hosts []dnsname.Name, err error) {
+	if err := p.need(ctx, credItem+id); err != nil {
+		return nil, nil, err
+	}
+	hosts = hostsOf(p.items[credItem+id])
+	for _, t := range p.order { // and where it is although its item was lost
+		if t.live() && !slices.Contains(hosts, t.name) {
+			hosts = append(hosts, t.name)
+		}
+	}
+	for _, n := range hosts {
+		r, err := p.rowOf(ctx, n)
+		if err != nil {
+			return nil, nil, err
+		}
+		if r == nil || r.gone {
+			continue
+		}
+		for _, c := range r.creds {
+			if c.ID == id {
+				all = append(all, c)
+			}
+		}
+	}
+	return all, hosts, nil
+}
+
+// credentials prepares what becomes of credentials, in the rows of all their hosts.
+func (p *plan) credentials(ctx context.Context, writes []ddns.Write) error {
+	touched := map[string]bool{} // their secrets are free for one another
+	for _, w := range writes {
+		for _, id := range w.Revoked {
+			touched[id] = true
+		}
+		for _, c := range w.Credentials {
+			touched[c.ID] = true
+		}
+	}
+	prints := map[string]string{} // key of the #secret# item to the credential that is to have it
+	free := map[string]bool{}     // those that are given up
+	for _, w := range writes {
+		for _, id := range w.Revoked {
+			old, hosts, err := p.copies(ctx, id)
+			if err != nil {
+				return err
+			}
+			for _, n := range hosts {
+				if err := p.take(ctx, n, id); err != nil {
+					return err
+				}
+			}
+			if p.items[credItem+id] != nil {
+				p.one("Delete", credItem+id)
+			}
+			for _, c := range old {
+				free[string(c.Fingerprint)] = len(c.Fingerprint) > 0
+			}
+		}
+	}
+	for _, w := range writes {
+		for _, c := range w.Credentials {
+			if err := p.credential(ctx, c, touched, prints, free); err != nil {
+				return err
+			}
+		}
+	}
+	for f, given := range free {
+		if key := secretKey([]byte(f)); given && prints[key] == "" {
+			if err := p.need(ctx, key); err != nil {
+				return err
+			}
+			if by, _ := p.items[key].member("credential").str(); touched[by] {
+				p.one("Delete", key)
+			}
+		}
+	}
+	return nil
+}
+
+// take removes a credential from a host's row.
+func (p *plan) take(ctx context.Context, host dnsname.Name, id string) error {
+	t, err := p.target(ctx, host)
+	if err == nil && t.creds[id] != nil {
+		delete(t.creds, id)
+		t.touch = true
+	}
+	return err
+}
+
+// credential prepares one that is added or replaced.
+func (p *plan) credential(ctx context.Context, c *ddns.Credential, touched map[string]bool, prints map[string]string, free map[string]bool) error {
+	old, hosts, err := p.copies(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	grants := func(n dnsname.Name) bool { _, ok := c.Grant(n); return ok }
+	mark := c.Mark
+	for _, o := range old {
+		if !slices.ContainsFunc(o.Grants, func(g ddns.Grant) bool { return grants(g.Host) }) {
+			return ddns.ErrConflict // another one has this ID by chance
+		}
+		mark = max(mark, o.Mark)
+		if len(o.Fingerprint) > 0 && !bytes.Equal(o.Fingerprint, c.Fingerprint) {
+			free[string(o.Fingerprint)] = true
+		}
+	}
+	for _, n := range hosts {
+		if !grants(n) {
+			if err := p.take(ctx, n, c.ID); err != nil {
+				return err
+			}
+		}
+	}
+	item := openObject(nil, "{")
+	item.s(attrKey, credItem+c.ID)
+	item.key("hosts")
+	item.b = appendList(item.b, c.Grants, func(dst []byte, g ddns.Grant) []byte { return appendS(dst, g.Host.String()) })
+	for _, g := range c.Grants {
+		t, err := p.target(ctx, g.Host)
+		if err != nil {
+			return err
+		}
+		if t.host == nil {
+			continue // there is no such host
+		}
+		held := *c
+		held.Mark = mark
+		held.Created, held.Expires = fromMicros(micros(c.Created)), fromMicros(micros(c.Expires))
+		t.creds[c.ID], t.touch = &held, true
+	}
+	p.one("Put", credItem+c.ID).item = append(item.b, '}')
+	if len(c.Fingerprint) == 0 {
+		return nil
+	}
+	key := secretKey(c.Fingerprint)
+	if by := prints[key]; by != "" && by != c.ID {
+		return ddns.ErrSecretTaken
+	}
+	prints[key] = c.ID
+	if err := p.need(ctx, key); err != nil {
+		return err
+	}
+	if by, ok := p.items[key].member("credential").str(); ok && !touched[by] {
+		others, _, err := p.copies(ctx, by)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(others, func(o *ddns.Credential) bool { return bytes.Equal(o.Fingerprint, c.Fingerprint) }) {
+			return ddns.ErrSecretTaken
+		}
+	}
+	secret := openObject(nil, "{")
+	secret.s(attrKey, key)
+	secret.s("credential", c.ID)
+	p.one("Put", key).item = append(secret.b, '}')
+	return nil
+}
+
+// rows prepares the writes of the hosts' own items.
+func (p *plan) rows() error {
+	for _, t := range p.order {
+		if t.given == nil && !t.touch {
+			continue
+		}
+		if err := p.row(t); err != nil {
+			return err
+		}
+		delete(p.small, t.op.key) // its own condition is the stronger one
+	}
+	return nil
+}
+
+func (p *plan) row(t *target) error {
+	if !t.live() {
+		t.op = newOp("Put", t.key())
+		if t.row == nil {
+			t.op.only("attribute_not_exists(hostname)")
+		} else if t.row.key == t.op.key {
+			t.op.onlyIs(attrGen, string(appendN(nil, int64(t.row.gen))))
+			t.op.only("attribute_exists(gw_gone)")
+		}
+	} else {
+		t.op = newOp("Update", t.key())
+		t.op.only("attribute_exists(hostname)")
+	}
+	if dropped(t.host) {
+		if !t.live() {
+			tomb := openObject(nil, "{")
+			tomb.s(attrKey, t.op.key)
+			tomb.n(attrV, layoutVersion)
+			tomb.n(attrGen, int64(t.host.Generation))
+			tomb.flag(attrGone, true)
+			t.op.item = append(tomb.b, '}')
+			return nil
+		}
+		t.op.name("#d", attrData)
+		t.op.onlyIs("#d", string(appendS(nil, t.row.data.text)))
+		t.op.onlyIs(attrGen, genValue(t.row))
+		bury(t.op, t.host.Generation)
+		return nil
+	}
+	owned, secret := t.secret()
+	next, err := p.dataOf(t.host, t.row, secret)
+	if err != nil {
+		return err
+	}
+	creds := slices.SortedFunc(maps.Values(t.creds), func(a, b *ddns.Credential) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+	})
+	switch {
+	case !t.live():
+		t.op.item = create(t.host, t.op.key, next, creds, owned, t.event)
+		return nil
+	case t.given != nil:
+		t.op.name("#d", attrData)
+		change(t.op, t.host, t.row, next, t.event)
+	case t.row.first:
+		return fmt.Errorf("%s is as the reference's tools made it: run godwit host set %[1]s --ttl %d first", t.name, t.host.TTL)
+	default:
+		t.op.name("#d", attrData)
+		t.op.onlyIs("#d", string(appendS(nil, t.row.data.text)))
+		t.op.onlyIs(attrGen, genValue(t.row))
+		if next.text != t.row.data.text {
+			t.op.setS("#d", next.text)
+		}
+	}
+	if t.row.first || t.touch {
+		t.op.setRaw(attrCreds, appendCredentials(nil, creds, owned))
+		// Marks move without a change of generation.
+		was := ""
+		if v := t.row.item.member(attrCreds); v != nil {
+			was = v.raw
+		}
+		t.op.onlyIs(attrCreds, was)
+	}
+	return nil
+}
+
+// genValue is a row's generation as it stands in the item; "": it does not.
+func genValue(r *row) string {
+	if r.first {
+		return ""
+	}
+	return string(appendN(nil, int64(r.gen)))
+}
+
+// secret is what stands in data: the secret of the newest credential that the
+// seed's proof may be made with, or one that nobody knows.
+func (t *target) secret() (owned, secret string) {
+	if !t.host.SeedOff && !t.host.Removed {
+		for _, id := range slices.Backward(t.host.Credentials) {
+			if c := t.creds[id]; c != nil && mayOwn(c) {
+				return id, string(c.Sealed)
+			}
+		}
+	}
+	if t.live() && t.row.owned == "" {
+		return "", t.row.data.secret // nobody knows it already
+	}
+	return "", nobodys()
+}
+
+// ops are the writes of the transaction.
+func (p *plan) ops() []*op {
+	var ops []*op
+	for _, t := range p.order {
+		if t.op != nil {
+			ops = append(ops, t.op)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.small)) {
+		ops = append(ops, p.small[key])
+	}
+	return ops
+}
