@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"godwit/internal/awsstack"
+	"godwit/internal/store/dynamodb"
 )
 
 type awsDeployCommand struct {
@@ -57,6 +58,11 @@ func (c awsDeployCommand) Run(a *app) error {
 	if err != nil {
 		return awsError(err)
 	}
+	if result.Adopted {
+		if err := c.adopt(a, stack, result.Table); err != nil {
+			return err
+		}
+	}
 	if c.JSON {
 		return a.printJSON(result)
 	}
@@ -79,6 +85,22 @@ func (c awsDeployCommand) Run(a *app) error {
 	}
 	printDelegation(a, result.Created)
 	a.print("\nAdd a host:\n\n  godwit host add nas.%s --target aws:%s", result.Zones[0].Apex, shellQuote(result.Stack))
+	return nil
+}
+
+// adopt makes the rows of an adopted table be found whatever their spelling.
+func (c awsDeployCommand) adopt(a *app, stack *awsstack.Stack, table string) error {
+	store, err := dynamodb.New(dynamodb.Config{Client: stack.Client("dynamodb"), Table: table, Log: newLogger(a.stderr, quietLevel, false)})
+	if err != nil {
+		return err
+	}
+	n, err := store.Adopt(a.ctx)
+	if err != nil {
+		return fmt.Errorf("adopt the rows of %s: %w; run the same command again", table, err)
+	}
+	if n > 0 {
+		a.say("Found %s in another spelling; each has an alias now.", quantity(n, "host"))
+	}
 	return nil
 }
 

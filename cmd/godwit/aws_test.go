@@ -93,6 +93,43 @@ func TestAWS(t *testing.T) {
 	}
 }
 
+// TestAWSAdopts: rows of the reference implementation are found in any spelling
+// once their table is adopted, and stay as they are.
+func TestAWSAdopts(t *testing.T) {
+	alone(t)
+	account := awstest.NewAccount(t, awstest.StartMoto(t))
+	account.DNS.AddZone("dyn.example.com")
+	account.SeedTable(t, "ddns", "hostname")
+	text := func(s string) map[string]string { return map[string]string{"S": s} }
+	for _, name := range []string{"nas.dyn.example.com", "cam.dyn.example.com.", "TV.dyn.example.com"} {
+		if err := account.Call("dynamodb", "DynamoDB_20120810.PutItem", map[string]any{"TableName": "ddns", "Item": map[string]any{
+			"hostname": text(name), "data": text(`{"route_53_zone_id":"Z1","route_53_record_ttl":60,"shared_secret":"s"}`)}}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := []string{"aws", "deploy", "--zone", "dyn.example.com", "--table", "ddns", "--function-zip", functionZip(t, "1")}
+	r := call("", args...)
+	if r.code != exitDone || !strings.Contains(r.stderr, "Found 1 host in another spelling; each has an alias now.") {
+		t.Fatalf("got %+v", r)
+	}
+	var out struct {
+		Items []map[string]map[string]any
+	}
+	if err := account.Call("dynamodb", "DynamoDB_20120810.Scan", map[string]any{"TableName": "ddns"}, &out); err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]map[string]map[string]any{}
+	for _, item := range out.Items {
+		rows[item["hostname"]["S"].(string)] = item
+	}
+	if len(rows) != 5 || len(rows["TV.dyn.example.com"]) != 2 || rows["#name#tv.dyn.example.com"]["host"]["S"] != "TV.dyn.example.com" || rows["#meta"]["adopted"]["BOOL"] != true {
+		t.Errorf("the table holds %v", rows)
+	}
+	if again := call("", args...); again.code != exitDone || again.stderr != "" || !strings.Contains(again.stdout, "was up to date already") {
+		t.Errorf("again: %+v", again)
+	}
+}
+
 func TestAWSUsage(t *testing.T) {
 	alone(t)
 	account := awstest.NewAccount(t, "")

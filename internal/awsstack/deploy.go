@@ -40,6 +40,7 @@ type Result struct {
 	Region   string `json:"region"`
 	URL      string `json:"url"`
 	Table    string `json:"table"`
+	Adopted  bool   `json:"adopted"` // the table was there before
 	Function string `json:"function"`
 	Mode     string `json:"mode"`
 	Zones    []Zone `json:"zones"`
@@ -99,7 +100,7 @@ func (s *Stack) Deploy(ctx context.Context, r Request) (*Result, error) {
 	if err := s.mark(ctx, out["Table"], false, out["Url"]); err != nil {
 		return nil, err
 	}
-	return &Result{Change: change, Stack: s.Name, Region: s.AWS.Region, URL: out["Url"], Table: out["Table"], Function: out["Function"],
+	return &Result{Change: change, Stack: s.Name, Region: s.AWS.Region, URL: out["Url"], Table: out["Table"], Adopted: parameters(stack)["AdoptedTable"] != "", Function: out["Function"],
 		Mode: out["Mode"], Zones: zones, Created: append([]Zone{}, made...), OperatorPolicy: s.operatorPolicy(account, stack, out["Table"], zones)}, nil
 }
 

@@ -357,6 +357,10 @@ func statusStory(t *testing.T, w *world) {
 	if len(s.Problems) > 0 || s.Hosts != 1 || s.HostsAbout || s.Unpublished != 0 || s.Zones[0].ID != zone || len(s.Zones[0].NameServers) == 0 || s.State != "CREATE_COMPLETE" || s.Mode != "stream" || s.Cost.Total < 0.5 || s.Cost.Total > 0.6 {
 		t.Errorf("got %+v", s)
 	}
+	is, err := w.stack("godwit").Installation(t.Context())
+	if err != nil || is.Table != r.Table || is.URL != r.URL || is.Mode != "stream" || len(is.Zones) != 1 || is.Zones[0].ID != zone {
+		t.Errorf("got %+v, %v", is, err)
+	}
 	// Everything that can be wrong at once.
 	old := time.Now().Add(-25 * time.Minute).UnixMicro()
 	w.put(r.Table, map[string]any{"hostname": text("cam.dyn.example.com"), "data": text("{}"), "gw_due": map[string]string{"N": strconv.FormatInt(old, 10)}})

@@ -139,8 +139,13 @@ type hostedZone struct {
 	Records int  `xml:"ResourceRecordSetCount"`
 }
 
-// hostedZones are the IDs of the public hosted zones of that name.
 func (s *Stack) hostedZones(ctx context.Context, apex dnsname.Name) ([]string, error) {
+	return HostedZones(ctx, s.calls["route53"], apex)
+}
+
+// HostedZones are the IDs of the public hosted zones of that name in the account
+// of a client of Route 53, which needs route53:ListHostedZonesByName.
+func HostedZones(ctx context.Context, client *awscall.Client, apex dnsname.Name) ([]string, error) {
 	var ids []string
 	query := url.Values{"dnsname": {apex.FQDN()}}
 	for {
@@ -150,7 +155,7 @@ func (s *Stack) hostedZones(ctx context.Context, apex dnsname.Name) ([]string, e
 			NextName  string       `xml:"NextDNSName"`
 			NextID    string       `xml:"NextHostedZoneId"`
 		}
-		if err := s.route53(ctx, http.MethodGet, "/2013-04-01/hostedzonesbyname?"+query.Encode(), nil, &page); err != nil {
+		if err := route53(ctx, client, http.MethodGet, "/2013-04-01/hostedzonesbyname?"+query.Encode(), nil, &page); err != nil {
 			return nil, fmt.Errorf("look for the hosted zone %s: %w", apex, err)
 		}
 		for _, z := range page.Zones {
@@ -208,7 +213,11 @@ func (s *Stack) readZone(ctx context.Context, z *Zone) error {
 }
 
 func (s *Stack) route53(ctx context.Context, method, path string, body []byte, answer any) error {
-	r, err := s.calls["route53"].Do(ctx, awscall.Request{
+	return route53(ctx, s.calls["route53"], method, path, body, answer)
+}
+
+func route53(ctx context.Context, client *awscall.Client, method, path string, body []byte, answer any) error {
+	r, err := client.Do(ctx, awscall.Request{
 		Method: method, Path: path, Body: body, Repeat: method == http.MethodGet,
 		Header: http.Header{"Content-Type": {"text/xml"}},
 	})
