@@ -280,9 +280,15 @@ func readEvents(c *conn, e *entry, damaged func(error)) ([]ddns.Event, error) {
 	slices.SortStableFunc(list, func(a, b storedEvent) int {
 		return cmp.Or(cmp.Compare(b.Generation, a.Generation), cmp.Compare(b.count, a.count))
 	})
-	out := make([]ddns.Event, len(list))
+	var out []ddns.Event
+	changes := 0
 	for i := range list {
-		out[i] = list[i].Event
+		if list[i].count == 0 {
+			changes++
+		}
+		if list[i].count > 0 || changes < ddns.MaxEvents+chunkEvents { // what is pending may be more
+			out = append(out, list[i].Event)
+		}
 	}
 	return out, nil
 }

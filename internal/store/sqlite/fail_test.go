@@ -20,7 +20,11 @@ import (
 // writeUntilTold is another process's part: it makes 40 changes of one host, and
 // says of each whether it was acknowledged.
 func writeUntilTold(dir string) int {
-	s, err := sqlite.Open(dir, sqlite.Config{}.OneThread())
+	cfg := sqlite.Config{}.OneThread()
+	if os.Getenv("GODWIT_TEST_SWEEP") != "" {
+		cfg = cfg.PendingRoom(1) // each batch brings what was pending into its rows, too
+	}
+	s, err := sqlite.Open(dir, cfg)
 	if err != nil {
 		fmt.Println("open", err)
 		return 0 // the start may fail: nothing was acknowledged
@@ -68,14 +72,15 @@ func TestFailingCalls(t *testing.T) {
 		{"pwrite64,write", "error=EIO", []string{"4", "9", "17", "18", "19", "40", "60+"}},
 		{"pwrite64", "error=ENOSPC", []string{"9", "17", "18", "30+"}},
 	} {
-		for _, when := range c.when {
-			t.Run(fmt.Sprintf("%s %s %s", c.calls, c.failure, when), func(t *testing.T) {
+		for i := range 2 * len(c.when) {
+			when, sweep := c.when[i/2], []string{"", "sweep"}[i%2]
+			t.Run(fmt.Sprintf("%s %s %s %s", c.calls, c.failure, when, sweep), func(t *testing.T) {
 				t.Parallel()
 				dir := filepath.Join(t.TempDir(), "data")
 				cmd := exec.CommandContext(t.Context(), strace, "-f", "-qq", "-o", os.DevNull, "-e", "signal=none", "-e", "trace="+c.calls,
 					"-P", filepath.Join(dir, "godwit.db"), "-P", filepath.Join(dir, "godwit.db-wal"),
 					"-e", "inject="+c.calls+":"+c.failure+":when="+when, os.Args[0])
-				cmd.Env = append(os.Environ(), "GODWIT_TEST_WRITER="+dir)
+				cmd.Env = append(os.Environ(), "GODWIT_TEST_WRITER="+dir, "GODWIT_TEST_SWEEP="+sweep)
 				out, err := cmd.CombinedOutput()
 				if err != nil {
 					if strings.Contains(string(out), "ptrace") {
@@ -136,7 +141,7 @@ func TestKilled(t *testing.T) {
 	last := uint64(0)
 	for round := range 8 {
 		cmd := exec.CommandContext(t.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), "GODWIT_TEST_WRITER="+dir)
+		cmd.Env = append(os.Environ(), "GODWIT_TEST_WRITER="+dir, "GODWIT_TEST_SWEEP="+strings.Repeat("x", round%2))
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)

@@ -31,13 +31,10 @@ import (
 // transaction of the batch: new and removed hosts, names, credentials, and all
 // that one of the partial indexes of hosts would have to know.
 const (
-	// A sweep begins when nobody has written for so long …
-	quietFor = 250 * time.Millisecond
-	// … and goes on with each batch while something has been pending for so long,
-	// or what is pending takes more bytes than these, in memory or in the log.
-	pendingFor  = 30 * time.Second
-	pendingRoom = 64 << 20
-	logRoom     = 32 << 20
+	// A sweep begins when nobody has written for a while (Config.quiet), and goes
+	// on with each batch while something has been pending for so long or there is
+	// too much of it (Config.pendingRoom).
+	pendingFor = 30 * time.Second
 	// sweepHosts is how many hosts a transaction of its own brings into their
 	// rows, sweepRows how many rows of the log one deletes, and sweepEvery how long
 	// the processor is left to others in between.
@@ -97,7 +94,8 @@ func (l *backlog) empty() bool { return l.first > l.last }
 // over tells whether there is so much in the log that writers must help.
 func (w *writer) over(now time.Time) bool {
 	l := &w.backlog
-	return !l.empty() && (w.s.cache.pendingBytes > pendingRoom || l.bytes > logRoom || now.Sub(l.since) > pendingFor)
+	room := w.s.cfg.pendingRoom
+	return !l.empty() && (w.s.cache.pendingBytes > room || l.bytes > room/2 || now.Sub(l.since) > pendingFor)
 }
 
 // keep makes next the state of its host, in the log if that will do and in the
@@ -291,13 +289,11 @@ type record struct {
 	Zones []zoneSerial `json:"zones"`
 }
 
-// item is one host of a record: its row's number, its columns dns and state, and
-// what happened.
+// item is one host of a record: its row's number, its state, and what happened.
 type item struct {
-	id         int64
-	dns, state string
-	host       *ddns.Host
-	changes    []change
+	id      int64
+	host    *ddns.Host
+	changes []change
 }
 
 func (i *item) UnmarshalJSON(text []byte) error {

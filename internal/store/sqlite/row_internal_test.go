@@ -297,3 +297,36 @@ func TestMigration(t *testing.T) {
 		}
 	})
 }
+
+func FuzzPendingRow(f *testing.F) {
+	dns, state, err := encodeHost(richHost(), 7)
+	if err != nil {
+		f.Fatal(err)
+	}
+	event := appendEvent(nil, &ddns.Event{Time: day, Generation: 3, Outcome: "changed", Door: "seed"}, 0)
+	f.Add(`{"hosts":[[1,` + dns + `,` + state + string(event) + `]],"zones":[["dyn.example.org",1772366400]]}`)
+	f.Add(`{"hosts":[[1,[],[]]],"zones":[[]]}`)
+	f.Add(`{"hosts":[null,{}],"zones":{}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		_, r, err := decodePending([]driver.Value{int64(1), sumPending(1, []byte(text)), text})
+		if err != nil {
+			if _, ok := errors.AsType[*DamagedError](err); !ok {
+				t.Fatalf("%v is no DamagedError", err)
+			}
+			return
+		}
+		for _, i := range r.Hosts {
+			if i.host == nil {
+				t.Fatal("an item without its host")
+			}
+			for _, c := range i.changes {
+				if list, err := decodeEvents(c.text); err != nil || len(list) != 1 || list[0].Generation != c.generation {
+					t.Fatalf("change %q: %v, %v", c.text, list, err)
+				}
+			}
+		}
+		if _, _, err := decodePending([]driver.Value{int64(2), sumPending(1, []byte(text)), text}); err == nil {
+			t.Fatal("a row is read under another number")
+		}
+	})
+}

@@ -61,6 +61,12 @@ type Config struct {
 	// KeepKey is for looking at a store that may yet get its own sealing key
 	// back: where that is missing, no new one is made, and nothing can be sealed.
 	KeepKey bool
+	// pendingRoom bounds the hosts whose changes are not in their rows yet, in
+	// bytes, and their log by half of that. 0: 64 MiB.
+	pendingRoom int
+	// quiet is after what time without writes changes are brought into their rows.
+	// 0: a quarter of a second.
+	quiet time.Duration
 	// oneThread has the writer keep to one thread, for tests whose tracer counts
 	// the calls of each thread. It costs two changes of thread for each batch.
 	oneThread bool
@@ -79,12 +85,21 @@ func (cfg Config) withDefaults() Config {
 	if cfg.PageCache == 0 {
 		cfg.PageCache = defaultPageCache
 	}
+	if cfg.pendingRoom == 0 {
+		cfg.pendingRoom = defaultPendingRoom
+	}
+	if cfg.quiet == 0 {
+		cfg.quiet = defaultQuiet
+	}
 	return cfg
 }
 
 const (
 	defaultCache     = 192 << 20
 	defaultPageCache = 64 << 20
+	// Some 40,000 hosts, and 100,000 changes.
+	defaultPendingRoom = 64 << 20
+	defaultQuiet       = 250 * time.Millisecond
 	// maxReaders bounds the connections that read at the same time.
 	maxReaders  = 4
 	readerPages = 512 // KiB
@@ -478,8 +493,8 @@ func (s *Store) Owner(ctx context.Context, name dnsname.Name) (dnsname.Name, err
 	return dnsname.Parse(text)
 }
 
-// Events returns the newest events of a host: 32 changes and 8 refusals at
-// most. They go with the host, because a later host of the name may be another
+// Events returns the newest events of a host: 32 to 35 changes and 8 refusals, if
+// there have been so many. They go with the host, because a later host of the name may be another
 // person's.
 func (s *Store) Events(ctx context.Context, name dnsname.Name) ([]ddns.Event, error) {
 	var out []ddns.Event

@@ -185,7 +185,7 @@ func (w *writer) run() {
 			}
 		}
 		w.serve(batch)
-		w.rest(quietFor)
+		w.rest(w.s.cfg.quiet)
 	}
 }
 

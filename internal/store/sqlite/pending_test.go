@@ -1,0 +1,650 @@
+package sqlite_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"godwit/internal/ddns"
+	"godwit/internal/ddns/storetest"
+	"godwit/internal/dnsname"
+	"godwit/internal/store/sqlite"
+)
+
+// restless is a store in which, before a call, now and then some of what is
+// pending is brought into its rows, or the database is opened again.
+type restless struct {
+	*sqlite.Store
+	mu     sync.Mutex // guards random
+	random *rand.Rand
+	t      *testing.T
+}
+
+func (r *restless) stir() {
+	r.mu.Lock()
+	what := r.random.IntN(20)
+	r.mu.Unlock()
+	var err error
+	switch {
+	case what < 6:
+		err = r.Advance(what)
+	case what == 6:
+		err = r.Stumble()
+	}
+	if err != nil {
+		r.t.Error(err)
+	}
+}
+
+func (r *restless) Host(ctx context.Context, name dnsname.Name) (*ddns.Host, []*ddns.Credential, error) {
+	r.stir()
+	return r.Store.Host(ctx, name)
+}
+
+func (r *restless) Save(ctx context.Context, writes ...ddns.Write) error {
+	r.stir()
+	return r.Store.Save(ctx, writes...)
+}
+
+func (r *restless) Touch(ctx context.Context, name dnsname.Name, generation uint64, t ddns.Touch) error {
+	r.stir()
+	return r.Store.Touch(ctx, name, generation, t)
+}
+
+func (r *restless) Note(ctx context.Context, name dnsname.Name, generation uint64, shown []ddns.RRset) (uint64, error) {
+	r.stir()
+	return r.Store.Note(ctx, name, generation, shown)
+}
+
+func (r *restless) Hosts(ctx context.Context, cursor string, limit int) ([]*ddns.Host, string, error) {
+	r.stir()
+	return r.Store.Hosts(ctx, cursor, limit)
+}
+
+func (r *restless) Events(ctx context.Context, name dnsname.Name) ([]ddns.Event, error) {
+	r.stir()
+	return r.Store.Events(ctx, name)
+}
+
+// TestStoreWhileChangesArePending: when what is pending gets into its rows makes
+// no difference that anybody can see, whether hosts are in the cache or not.
+func TestStoreWhileChangesArePending(t *testing.T) {
+	for _, cache := range []int{-1, 0} {
+		if cache == 0 && testing.Short() {
+			continue
+		}
+		t.Run(fmt.Sprint("cache ", cache), func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) ddns.Store {
+				s, err := sqlite.Open(t.TempDir(), sqlite.Config{Cache: cache})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() {
+					if found, err := s.Check(context.Background()); err != nil || len(found) > 0 {
+						t.Errorf("check: %v, %v", found, err)
+					}
+					if err := s.Close(); err != nil {
+						t.Error(err)
+					}
+				})
+				return &restless{Store: s, random: rand.New(rand.NewPCG(1, 2)), t: t}
+			})
+		})
+	}
+}
+
+// known is all that can be asked of a store.
+type known struct {
+	Hosts       map[string]*ddns.Host
+	Credentials map[string][]*ddns.Credential
+	Events      map[string][]ddns.Event
+	Serial      ddns.Serial
+}
+
+func know(t *testing.T, s *sqlite.Store) known {
+	t.Helper()
+	k := known{map[string]*ddns.Host{}, map[string][]*ddns.Credential{}, map[string][]ddns.Event{}, 0}
+	for cursor := ""; ; {
+		page, next, err := s.Hosts(t.Context(), cursor, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, listed := range page {
+			name := listed.Name.String()
+			h, credentials, err := s.Host(t.Context(), listed.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := difference(listed, h); diff != "" {
+				t.Errorf("%s is listed otherwise than it is read:\n%s", name, diff)
+			}
+			k.Hosts[name], k.Credentials[name] = h, credentials
+			events, err := s.Events(t.Context(), listed.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			k.Events[name] = events[:min(len(events), ddns.MaxEvents)] // of older ones some may be kept
+		}
+		if cursor = next; cursor == "" {
+			break
+		}
+	}
+	var err error
+	if k.Serial, err = s.Zone(t.Context(), zone, []byte("static")); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func difference(got, want any) string {
+	return cmp.Diff(want, got, cmpopts.EquateEmpty(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b dnsname.Name) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+		cmp.Comparer(func(a, b ddns.AddressRule) bool { return a == b }))
+}
+
+// unswept opens a store that leaves changes pending until the test goes on with
+// the sweep.
+func unswept(t *testing.T, dir string) *sqlite.Store {
+	t.Helper()
+	s, err := sqlite.Open(dir, sqlite.Config{}.Unswept())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// TestPowerCutAtEachStep cuts the power after each step of a life: changes that
+// are logged, changes of what the log cannot say in between, hosts brought into
+// their rows one by one, rows of the log deleted. What was acknowledged is there
+// after each, and again after another start.
+func TestPowerCutAtEachStep(t *testing.T) {
+	dir := t.TempDir()
+	s := unswept(t, dir)
+	fill(t, s, 12)
+	if _, err := s.Zone(t.Context(), zone, []byte("static")); err != nil {
+		t.Fatal(err)
+	}
+	cuts := 0
+	cut := func() {
+		t.Helper()
+		want := know(t, s)
+		at := snapshot(t, dir, -1)
+		for start := range 2 {
+			c, err := sqlite.Open(at, sqlite.Config{})
+			if err != nil {
+				t.Fatalf("cut %d, start %d: %v", cuts, start, err)
+			}
+			if hosts, _, _ := c.Pending(); hosts > 0 {
+				t.Errorf("cut %d: %d hosts are pending after a start", cuts, hosts)
+			}
+			if diff := difference(know(t, c), want); diff != "" {
+				t.Fatalf("cut %d, start %d differs (-want +got):\n%s", cuts, start, diff)
+			}
+			sound(t, c)
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cuts++
+	}
+	read := func(i int) *ddns.Host {
+		t.Helper()
+		h, _, err := s.Host(t.Context(), benchName(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	save := func(writes ...ddns.Write) {
+		t.Helper()
+		if err := s.Save(t.Context(), writes...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change := func(i int, edit func(*ddns.Write)) {
+		t.Helper()
+		w := moved(read(i), fmt.Sprintf("192.0.2.%d", 10+i))
+		if edit != nil {
+			edit(&w)
+		}
+		save(w)
+	}
+	for range 2 {
+		for i := range 10 {
+			change(i, nil)
+		}
+		save(moved(read(1), "192.0.2.99"), moved(read(2), "192.0.2.99"))
+		if err := s.Refused(t.Context(), benchName(3), ddns.Event{Time: day, Outcome: "not-source", Door: "seed"}, 2); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Touch(t.Context(), benchName(4), read(4).Generation, ddns.Touch{Seen: read(4).ChangedAt.Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		cut()
+		// What the log cannot say, of hosts that are pending.
+		change(5, func(w *ddns.Write) {
+			c, _ := ddns.NewToken(w.Host.Name, day)
+			w.Credentials, w.Revoked, w.Host.Credentials = []*ddns.Credential{c}, w.Host.Credentials, []string{c.ID}
+		})
+		change(6, func(w *ddns.Write) {
+			w.Host.Followers = []ddns.Follower{{Name: benchName(int(100 + w.Host.Generation)), Low: netip.MustParseAddr("::1"), A: true}}
+		})
+		change(7, func(w *ddns.Write) { w.Host.Lease = 40 * time.Hour })
+		change(8, func(w *ddns.Write) { w.Host.Removed, w.Host.Credentials, w.Revoked = true, nil, w.Host.Credentials })
+		cut()
+		save(created(newHost(benchName(8))))
+		change(8, nil)
+		change(5, nil)
+		change(6, nil)
+		change(7, func(w *ddns.Write) { w.Host.Lease = 0 })
+		change(7, nil)
+		cut()
+		hosts, _, log := s.Pending()
+		if hosts < 8 || log == 0 {
+			t.Fatalf("%d hosts are pending, %d bytes of log", hosts, log)
+		}
+		// Some hosts are in their rows, and change again before the others are.
+		if err := s.Advance(3); err != nil {
+			t.Fatal(err)
+		}
+		cut()
+		change(0, nil)
+		change(9, nil)
+		cut()
+		for step := 0; ; step++ {
+			if err := s.Advance(3); err != nil {
+				t.Fatal(err)
+			}
+			cut()
+			if hosts, bytes, log := s.Pending(); hosts == 0 && bytes == 0 && log == 0 {
+				break
+			}
+			if step > 100 {
+				t.Fatal("what is pending does not come to an end")
+			}
+		}
+	}
+	for i := range 90 { // more rows of the log than are deleted at a time, and more changes of one host than may be pending
+		change(i%2, nil)
+	}
+	for range 5 {
+		if err := s.Advance(1); err != nil {
+			t.Fatal(err)
+		}
+		cut()
+	}
+	if hosts, bytes, log := s.Pending(); hosts != 0 || bytes != 0 || log != 0 {
+		t.Errorf("%d hosts, %d bytes, %d bytes of log are pending after all", hosts, bytes, log)
+	}
+}
+
+// TestLog says what is in the log and for how long.
+func TestLog(t *testing.T) {
+	dir := t.TempDir()
+	s := unswept(t, dir)
+	fill(t, s, 3)
+	pending := func(want int) {
+		t.Helper()
+		if hosts, _, _ := s.Pending(); hosts != want {
+			t.Errorf("%d hosts are pending, want %d", hosts, want)
+		}
+	}
+	change := func(i int, edit func(*ddns.Write)) {
+		t.Helper()
+		h, _, err := s.Host(t.Context(), benchName(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := moved(h, "192.0.2.7")
+		if edit != nil {
+			edit(&w)
+		}
+		if err := s.Save(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pending(0)
+	change(0, nil)
+	change(1, func(w *ddns.Write) { w.Host.TTL = 300 })
+	pending(2)
+	change(1, func(w *ddns.Write) { w.Host.Published-- }) // the index of unpublished hosts has to know
+	pending(1)
+	change(2, func(w *ddns.Write) { w.Host.Wildcard = true })
+	pending(1)
+	list, _, err := s.Unpublished(t.Context(), "", 10)
+	if err != nil || len(list) != 1 || list[0].Generation != 3 {
+		t.Errorf("unpublished: %v, %v", list, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, dir, "create table was as select count(*) as n from pending; create table shown as select ttl, addresses from host_view order by name")
+	edit(t, dir, "insert into was select 100 where (select n from was) <> 0 or (select count(*) from shown) <> 3")
+	s = unswept(t, dir)
+	if list, _, err := s.Hosts(t.Context(), "", 10); err != nil || len(list) != 3 || list[1].TTL != 300 {
+		t.Errorf("after a restart: %v, %v", list, err)
+	}
+}
+
+// TestDamagedLog: what was acknowledged and cannot be read any more is not
+// passed over, be it at a start, in a check or in a backup.
+func TestDamagedLog(t *testing.T) {
+	dir := t.TempDir()
+	s := unswept(t, dir)
+	fill(t, s, 3)
+	for range 2 {
+		h, _, err := s.Host(t.Context(), benchName(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Save(t.Context(), moved(h, "192.0.2.77")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	backup := filepath.Join(t.TempDir(), "backup")
+	if err := s.Backup(t.Context(), backup, nil); err != nil {
+		t.Fatal(err)
+	}
+	for what, script := range map[string]string{
+		"another address":  "update pending set batch = replace(batch, '192.0.2.77', '192.0.2.78') where id = 1",
+		"another number":   "update pending set id = 17 where id = 2",
+		"another checksum": "update pending set sum = sum + 1 where id = 2",
+		"no JSON":          "update pending set batch = substr(batch, 1, 20)",
+	} {
+		at := snapshot(t, dir, -1)
+		edit(t, at, script)
+		_, err := sqlite.Open(at, sqlite.Config{})
+		if bad, ok := errors.AsType[*sqlite.DamagedError](err); !ok || !strings.Contains(bad.Row, "changes number") {
+			t.Errorf("%s: Open: %v", what, err)
+		}
+		at = t.TempDir()
+		copyFile(t, backup, filepath.Join(at, "godwit.db"), -1)
+		edit(t, at, script)
+		to := filepath.Join(t.TempDir(), "to")
+		if err := sqlite.Restore(t.Context(), to, filepath.Join(at, "godwit.db"), sqlite.Config{}); err == nil || !strings.Contains(err.Error(), "changes number") {
+			t.Errorf("%s: Restore: %v", what, err)
+		}
+	}
+	edit(t, dir, "update pending set sum = sum + 1 where id = 2")
+	found, err := s.Check(t.Context())
+	if err != nil || len(found) != 1 || !strings.Contains(found[0].What, "changes number 2") {
+		t.Errorf("Check: %v, %v", found, err)
+	}
+	// The hosts are in memory, and their rows are made of that.
+	if err := s.Advance(10); err != nil {
+		t.Fatal(err)
+	}
+	sound(t, s)
+}
+
+// TestBackupOfPendingChanges: a backup has what is pending, and a restored store
+// has it in its rows.
+func TestBackupOfPendingChanges(t *testing.T) {
+	s := unswept(t, t.TempDir())
+	fill(t, s, 5)
+	for i := range 3 {
+		h, _, err := s.Host(t.Context(), benchName(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Save(t.Context(), moved(h, "192.0.2.77")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := know(t, s)
+	if hosts, _, _ := s.Pending(); hosts != 3 {
+		t.Fatalf("%d hosts are pending", hosts)
+	}
+	backup, to := filepath.Join(t.TempDir(), "backup"), filepath.Join(t.TempDir(), "to")
+	if err := s.Backup(t.Context(), backup, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := sqlite.Restore(t.Context(), to, backup, sqlite.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	r := open(t, to)
+	sound(t, r)
+	got := know(t, r)
+	for name, h := range want.Hosts {
+		restored := got.Hosts[name]
+		if restored.Generation != h.Generation+1<<20 || difference(restored.A, h.A) != "" || difference(got.Events[name], want.Events[name]) != "" {
+			t.Errorf("%+v became %+v\n%v\n%v", h, restored, want.Events[name], got.Events[name])
+		}
+	}
+	if !want.Serial.Before(got.Serial) {
+		t.Errorf("serial %d after %d", got.Serial, want.Serial)
+	}
+}
+
+// TestStumbleWithPendingChanges: after a failure nothing of what is pending is
+// lost, and a store whose disk lacks some of it says so and refuses changes.
+func TestStumbleWithPendingChanges(t *testing.T) {
+	dir := t.TempDir()
+	var said bytes.Buffer
+	s, err := sqlite.Open(dir, sqlite.Config{Log: slog.New(slog.NewTextHandler(&said, nil))}.Unswept())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	fill(t, s, 5)
+	change := func(i int) error {
+		h, _, err := s.Host(t.Context(), benchName(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Save(t.Context(), moved(h, "192.0.2.77"))
+	}
+	for i := range 4 {
+		if err := change(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := know(t, s)
+	if err := s.Stumble(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := difference(know(t, s), want); diff != "" {
+		t.Errorf("after a failure (-want +got):\n%s", diff)
+	}
+	if hosts, bytes, log := s.Pending(); hosts != 0 || bytes != 0 || log != 0 {
+		t.Errorf("%d hosts, %d bytes, %d bytes of log are pending", hosts, bytes, log)
+	}
+	// A sign of life moves no serial, and is not lost unnoticed either.
+	h, _, err := s.Host(t.Context(), benchName(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Touch(t.Context(), h.Name, h.Generation, ddns.Touch{Seen: day.Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, dir, "delete from pending")
+	if err := s.Stumble(); err == nil || !strings.Contains(err.Error(), "lost") {
+		t.Errorf("the disk has lost a change: %v", err)
+	}
+	if err := change(2); err == nil || !strings.Contains(err.Error(), "lost") {
+		t.Errorf("a change is stored on a disk that loses them: %v", err)
+	}
+	if h, _, err := s.Host(t.Context(), benchName(1)); err != nil || !h.Seen.Equal(day.Add(time.Hour)) {
+		t.Errorf("what was acknowledged is not read any more: %v, %v", h, err)
+	}
+}
+
+// TestPendingIsBounded writes many hosts, and one host many times, and looks at
+// what is held and logged meanwhile.
+func TestPendingIsBounded(t *testing.T) {
+	const room = 200 << 10
+	s, err := sqlite.Open(t.TempDir(), sqlite.Config{Cache: -1}.PendingRoom(room).Unswept())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const hosts = 1000
+	fill(t, s, hosts)
+	var mu sync.Mutex // guards following
+	most, mostLog := 0, 0
+	look := func() {
+		_, bytes, log := s.Pending()
+		mu.Lock()
+		defer mu.Unlock()
+		most, mostLog = max(most, bytes), max(mostLog, log)
+	}
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := w; i < hosts; i += 8 {
+				if err := change(s, benchName(i), "192.0.2.5"); err != nil {
+					t.Error(err)
+				}
+				look()
+			}
+		})
+	}
+	wg.Wait()
+	for range 1500 {
+		if err := change(s, benchName(1), "192.0.2.6"); err != nil {
+			t.Fatal(err)
+		}
+		look()
+	}
+	if most < room/2 || most > room+room/8 || mostLog < room/3 || mostLog > 2*room {
+		t.Errorf("at most %d bytes were pending, with %d bytes of log; the room is %d", most, mostLog, room)
+	}
+	h, _, err := s.Host(t.Context(), benchName(1))
+	if err != nil || h.Generation != 1502 {
+		t.Errorf("%+v, %v", h, err)
+	}
+	sound(t, s)
+}
+
+// TestReadersWhileHostsAreBrought reads and lists hosts that change all the time
+// while they are brought into their rows: nobody is shown less than what was
+// acknowledged before he asked.
+func TestReadersWhileHostsAreBrought(t *testing.T) {
+	s, err := sqlite.Open(t.TempDir(), sqlite.Config{Cache: -1}.PendingRoom(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const hosts = 24
+	fill(t, s, hosts)
+	var acknowledged [hosts]atomic.Uint64
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				i := w + 4*(n%(hosts/4))
+				if err := change(s, benchName(i), fmt.Sprintf("192.0.2.%d", n%250)); err != nil {
+					t.Error(err)
+					return
+				}
+				acknowledged[i].Add(1)
+			}
+		})
+	}
+	for round := range 300 {
+		var before [hosts]uint64
+		for i := range before {
+			before[i] = 1 + acknowledged[i].Load()
+		}
+		list, _, err := s.Hosts(t.Context(), "", 1000)
+		if err != nil || len(list) != hosts {
+			t.Fatalf("%d hosts, %v", len(list), err)
+		}
+		for i, h := range list {
+			if h.Generation < before[i] {
+				t.Fatalf("round %d: generation %d of %s was acknowledged, %d is listed", round, before[i], h.Name, h.Generation)
+			}
+		}
+		i := round % hosts
+		before[i] = 1 + acknowledged[i].Load()
+		h, credentials, err := s.Host(t.Context(), benchName(i))
+		if err != nil || h.Generation < before[i] || len(credentials) != 1 {
+			t.Fatalf("generation %d was acknowledged, %+v is read with %d credentials, %v", before[i], h, len(credentials), err)
+		}
+		before[i] = 1 + acknowledged[i].Load()
+		events, err := s.Events(t.Context(), benchName(i))
+		if err != nil || events[0].Generation < before[i] {
+			t.Fatalf("generation %d was acknowledged, %v", before[i], err)
+		}
+		for n := range events[1:] {
+			if events[n].Generation != events[n+1].Generation+1 {
+				t.Fatalf("event %d after event %d", events[n].Generation, events[n+1].Generation)
+			}
+		}
+	}
+	stop()
+	wg.Wait()
+	sound(t, s)
+}
+
+// TestFlippedBitsOfTheLog flips bits anywhere in a file with pending changes.
+// Whatever happens, no host is read with something that was never written.
+func TestFlippedBitsOfTheLog(t *testing.T) {
+	dir := t.TempDir()
+	s := unswept(t, dir)
+	fill(t, s, 4)
+	for i := range 4 {
+		if err := change(s, benchName(i), "192.0.2.77"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	backup := filepath.Join(t.TempDir(), "backup")
+	if err := s.Backup(t.Context(), backup, nil); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(backup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := bytes.Index(data, []byte(`{"hosts":[[1,`))
+	if from < 0 {
+		t.Fatal("the backup has no log")
+	}
+	refused := 0
+	for bit := 8 * (from - 20); bit < 8*(from+200); bit += 37 {
+		at := t.TempDir()
+		data[bit/8] ^= 1 << (bit % 8)
+		if err := os.WriteFile(filepath.Join(at, "godwit.db"), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		data[bit/8] ^= 1 << (bit % 8)
+		c, err := sqlite.Open(at, sqlite.Config{})
+		if err != nil {
+			refused++
+			continue
+		}
+		for i := range 4 {
+			h, _, err := c.Host(t.Context(), benchName(i))
+			if err == nil && (len(h.A) != 1 || h.A[0].String() != "192.0.2.77") {
+				t.Errorf("bit %d: %s is read with %v", bit, h.Name, h.A)
+			}
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if refused < 30 {
+		t.Errorf("%d flipped bits were noticed", refused)
+	}
+}
