@@ -46,6 +46,16 @@ func TestEveryPermissionIsUsed(t *testing.T) {
 	}
 }
 
+// TestUnpublishedIsLogged: the alarm waits for a line that the core writes.
+func TestUnpublishedIsLogged(t *testing.T) {
+	pattern := at(expand(t, forms["alarms"]).Resources["UnpublishedMetric"], "Properties", "FilterPattern").(string)
+	text, ok := strings.CutPrefix(pattern, `{ $.msg = "`)
+	text, ok2 := strings.CutSuffix(text, `*" }`)
+	if !ok || !ok2 || !sourceHas(t, "../ddns", `Log.Warn("`+text) {
+		t.Errorf("nothing logs what %s looks for", pattern)
+	}
+}
+
 func sourceHas(t *testing.T, folder, text string) bool {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(folder, "*.go"))
