@@ -66,6 +66,9 @@ type Route53Config struct {
 	// Silent leaves out of its messages which changes are faulty: no text of them
 	// is documented.
 	Silent bool
+	// Exact compares the values of a DELETE as text and not as what they mean:
+	// which of the two Route 53 does is not documented.
+	Exact bool
 	// Policies, if not nil, are what the key pairs may do: a request needs one
 	// that allows all of it.
 	Policies []Policy

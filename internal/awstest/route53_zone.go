@@ -166,6 +166,7 @@ type changeBatch struct {
 	order  []setKey              // of after, as they came
 	count  int                   // of sets
 	cnames bool                  // whether there is a CNAME among the changes
+	exact  bool                  // values are compared as text
 }
 
 func (b *changeBatch) get(k setKey) *RecordSet {
@@ -218,7 +219,7 @@ func (r *Route53) changeLocked(z *hostedZone, changes []Change) (route53Answer, 
 	if f := bounds(changes); f != nil {
 		return route53Answer{}, f
 	}
-	b := &changeBatch{hostedZone: z, after: make(map[setKey]*RecordSet, len(changes)), count: len(z.sets)}
+	b := &changeBatch{hostedZone: z, after: make(map[setKey]*RecordSet, len(changes)), count: len(z.sets), exact: r.config.Exact}
 	b.cnames = slices.ContainsFunc(changes, func(c Change) bool { return c.Set.Type == "CNAME" })
 	var messages []string
 	for i := range changes {
@@ -299,7 +300,7 @@ func (b *changeBatch) apply(action string, s *RecordSet) string {
 		switch {
 		case there == nil:
 			return "Tried to delete " + tried + "it was not found"
-		case !sameSet(there, s):
+		case !sameSet(there, s) || b.exact && !slices.Equal(slices.Sorted(slices.Values(there.Values)), slices.Sorted(slices.Values(s.Values))):
 			return "Tried to delete " + tried + "the values provided do not match the current values"
 		case s.Name == b.name && (s.Type == "SOA" || s.Type == "NS"):
 			return "A HostedZone must contain exactly one " + s.Type + " record at its apex"

@@ -96,12 +96,13 @@ var xmlHeader = http.Header{"Content-Type": {"text/xml"}}
 // until ctx ends.
 func (r *run) change(batch []*unit) error {
 	var body []byte
+	var last error // why there was no room for it
 	for attempt := 0; ; attempt++ {
 		if deadline, ok := r.ctx.Deadline(); ok && time.Until(deadline) < minTime {
-			return errNoTime
+			return cmp.Or(last, errNoTime)
 		}
 		if err := r.pace.wait(r.ctx); err != nil {
-			return err
+			return cmp.Or(last, err)
 		}
 		if body == nil {
 			body = appendBatch(make([]byte, 0, 512+size(batch)), batch)
@@ -116,7 +117,7 @@ func (r *run) change(batch []*unit) error {
 		if attempt >= manyThrottles && len(batch) > 1 {
 			return &crowded{err}
 		}
-		if backOff(r.ctx, attempt) != nil {
+		if last = err; backOff(r.ctx, attempt) != nil {
 			return err
 		}
 	}
@@ -218,13 +219,17 @@ func (p *Publisher) show(ctx context.Context, zone string, wanted []key) (map[ke
 			}
 		}
 		answered := len(todo)
+		if alone {
+			answered = n
+		}
 		if page.next != nil {
 			next, err := page.next.place()
 			if err != nil {
 				return nil, err
 			}
+			end := answered
 			answered = 1 // the first set at or after the start is that one, or there is none
-			for answered < len(todo) && todo[answered].compare(next) < 0 && (answered < n || !alone && !todo[answered].owner.IsWildcard()) {
+			for answered < end && todo[answered].compare(next) < 0 && (answered < n || !todo[answered].owner.IsWildcard()) {
 				answered++
 			}
 		}

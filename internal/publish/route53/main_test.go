@@ -72,7 +72,7 @@ func (w *world) another(t testing.TB, edit ...func(*route53.Config)) *route53.Pu
 
 func child(t testing.TB, label string) dnsname.Name {
 	t.Helper()
-	n, err := apex.Child(label)
+	n, err := dnsname.Parse(label + "." + apex.String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -169,8 +169,12 @@ func index(sets []ddns.RRset, x key) int {
 	return slices.IndexFunc(sets, func(r ddns.RRset) bool { return r.Owner == x.owner && r.Type == x.t })
 }
 
+// samePairs tells whether two plans send the same, to the letter: Route 53 may
+// compare values as text.
 func samePairs(a, b []pair) bool {
-	return slices.EqualFunc(a, b, func(p, q pair) bool { return p.before.same(&q.before) && p.after.same(&q.after) })
+	return slices.EqualFunc(a, b, func(p, q pair) bool {
+		return p.before.same(&q.before) && slices.Equal(p.before.values(), q.before.values()) && p.after.same(&q.after)
+	})
 }
 
 // Limits of one batch. DELETE and CREATE count each value once.

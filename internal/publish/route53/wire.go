@@ -55,6 +55,21 @@ func (r *record) same(s *record) bool {
 		slices.Equal(slices.Sorted(slices.Values(r.Texts)), slices.Sorted(slices.Values(s.Texts)))
 }
 
+// values are the record's values as they are sent.
+func (r *record) values() []string {
+	if r.raw != nil {
+		return r.raw
+	}
+	values := make([]string, 0, len(r.Addrs)+len(r.Texts))
+	for _, a := range r.Addrs {
+		values = append(values, a.String())
+	}
+	for _, t := range r.Texts {
+		values = append(values, string(appendText(nil, t)))
+	}
+	return values
+}
+
 // size is what a record costs in a batch: elements, and characters of values.
 func (r *record) size() (elements, characters int) {
 	elements = len(r.Addrs) + len(r.Texts)
