@@ -13,7 +13,8 @@ import (
 )
 
 // The variables of the function's environment, all that there are. What is not
-// here is not configurable; `godwit aws deploy` sets them.
+// here is not configurable; `godwit aws deploy` sets them. Whether the table was
+// the reference implementation's is said in the table.
 const (
 	// envTable names the DynamoDB table. Required.
 	envTable = "GODWIT_TABLE"
@@ -23,14 +24,15 @@ const (
 	// envMode says who publishes a change: "direct", the request that made it, or
 	// "stream", the table's stream. Default: direct.
 	envMode = "GODWIT_MODE"
-	// envAdopted is "true" where the table was the reference implementation's:
-	// its rows may be spelt in other ways than ours. Default: false.
-	envAdopted = "GODWIT_ADOPTED"
 	// envChanges bounds accepted changes per host and hour; 0: no limit. Default: 30.
 	envChanges = "GODWIT_CHANGES_PER_HOUR"
 	// envRequests bounds requests per source and second that one instance of the
 	// function takes; 0: no limit. Default: 20.
 	envRequests = "GODWIT_REQUESTS_PER_SECOND"
+	// envRoute53 bounds requests of Route 53 a second that one instance of the
+	// function sends, bursts aside. Route 53 has ten for the whole account, unless
+	// AWS has raised that. Default: 8.
+	envRoute53 = "GODWIT_ROUTE53_REQUESTS_PER_SECOND"
 	// envLogLevel is debug, info, warn or error. Default: info.
 	envLogLevel = "GODWIT_LOG_LEVEL"
 
@@ -68,15 +70,15 @@ type settings struct {
 	table    string
 	zones    []zone // at least one; each apex and each ID once
 	mode     mode
-	adopted  bool
 	changes  int // per host and hour; 0: no limit
 	requests int // per source and second; 0: no limit
+	route53  int // requests of Route 53 a second
 	level    slog.Level
 
 	region                             string
 	accessKey, secretKey, sessionToken string
-	endpointDynamoDB, endpointRoute53  string // "" is AWS's own
-	memory                             int    // MiB; 0: not known
+	endpointDynamoDB, endpointRoute53  string
+	memory                             int // MiB; 0: not known
 
 	warnings []string
 }
@@ -90,7 +92,7 @@ func readSettings(environ []string) (settings, error) {
 		env[key] = value
 	}
 	s := settings{
-		table: env[envTable], mode: direct, changes: 30, requests: 20,
+		table: env[envTable], mode: direct, changes: 30, requests: 20, route53: 8,
 		region: env[envRegion], accessKey: env[envAccessKey], secretKey: env[envSecretKey], sessionToken: env[envSessionToken],
 		endpointDynamoDB: cmp.Or(env[envEndpointDynamoDB], env[envEndpoint]),
 		endpointRoute53:  cmp.Or(env[envEndpointRoute53], env[envEndpoint]),
@@ -116,18 +118,15 @@ func readSettings(environ []string) (settings, error) {
 	default:
 		bad(envMode, fmt.Sprintf("%q is not direct or stream", m), string(direct))
 	}
-	if v := env[envAdopted]; v != "" {
-		if s.adopted, err = strconv.ParseBool(v); err != nil {
-			bad(envAdopted, fmt.Sprintf("%q is not true or false", v), "true")
-		}
-	}
 	for _, n := range []struct {
 		variable string
 		into     *int
-	}{{envChanges, &s.changes}, {envRequests, &s.requests}} {
+		least    int
+	}{{envChanges, &s.changes, 0}, {envRequests, &s.requests, 0}, {envRoute53, &s.route53, 1}} {
 		if v := env[n.variable]; v != "" {
-			if *n.into, err = strconv.Atoi(v); err != nil || *n.into < 0 || *n.into > 1000000 {
-				bad(n.variable, fmt.Sprintf("%q is not a whole number from 0 to 1000000", v), "30")
+			fallback := *n.into
+			if *n.into, err = strconv.Atoi(v); err != nil || *n.into < n.least || *n.into > 1000000 {
+				bad(n.variable, fmt.Sprintf("%q is not a whole number from %d to 1000000", v, n.least), strconv.Itoa(fallback))
 			}
 		}
 	}
@@ -139,6 +138,12 @@ func readSettings(environ []string) (settings, error) {
 	required(envRegion, "eu-central-1")
 	required(envAccessKey, "AKIAIOSFODNN7EXAMPLE")
 	required(envSecretKey, "...")
+	if s.endpointDynamoDB == "" {
+		s.endpointDynamoDB = "https://dynamodb." + s.region + ".amazonaws.com"
+	}
+	if s.endpointRoute53 == "" {
+		s.endpointRoute53 = "https://route53.amazonaws.com"
+	}
 	s.memory, _ = strconv.Atoi(env[envMemory]) // Lambda's; without it there is no limit to keep
 	s.warnings = unknown(env)
 	return s, errors.Join(errs...)
@@ -147,7 +152,7 @@ func readSettings(environ []string) (settings, error) {
 // unknown warns of variables that look like ours and are not: a misspelt one
 // must not go unseen.
 func unknown(env map[string]string) []string {
-	known := []string{envTable, envZones, envMode, envAdopted, envChanges, envRequests, envLogLevel}
+	known := []string{envTable, envZones, envMode, envChanges, envRequests, envRoute53, envLogLevel}
 	var warnings []string
 	for key := range env {
 		if strings.HasPrefix(key, "GODWIT_") && !slices.Contains(known, key) {
@@ -188,4 +193,13 @@ func readZones(text string) ([]zone, error) {
 // and nothing that could go elsewhere in a path.
 func isZoneID(text string) bool {
 	return text != "" && len(text) <= 32 && strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == ""
+}
+
+// apexes are the zones' names.
+func (s *settings) apexes() []dnsname.Name {
+	var names []dnsname.Name
+	for _, z := range s.zones {
+		names = append(names, z.apex)
+	}
+	return names
 }

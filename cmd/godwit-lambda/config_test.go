@@ -31,23 +31,23 @@ func TestSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.table != "hosts" || s.mode != direct || s.adopted || s.changes != 30 || s.requests != 20 || s.level != slog.LevelInfo ||
-		s.region != "eu-central-1" || s.endpointDynamoDB != "" || s.endpointRoute53 != "" || len(s.warnings) != 0 ||
+	if s.table != "hosts" || s.mode != direct || s.changes != 30 || s.requests != 20 || s.route53 != 8 || s.level != slog.LevelInfo ||
+		s.region != "eu-central-1" || s.endpointDynamoDB != "https://dynamodb.eu-central-1.amazonaws.com" || s.endpointRoute53 != "https://route53.amazonaws.com" || len(s.warnings) != 0 ||
 		!slices.Equal(s.zones, []zone{{dnsname.MustParse("dyn.example.com"), "Z0123456789ABC"}}) {
 		t.Errorf("got %+v", s)
 	}
 
 	env := least()
 	maps.Copy(env, map[string]string{
-		"GODWIT_ZONES": "Dyn.Example.Com.=/hostedzone/Z1, example.org=Z2", "GODWIT_MODE": "stream", "GODWIT_ADOPTED": "true",
-		"GODWIT_CHANGES_PER_HOUR": "0", "GODWIT_REQUESTS_PER_SECOND": "7", "GODWIT_LOG_LEVEL": "debug", "GODWIT_TABEL": "x",
+		"GODWIT_ZONES": "Dyn.Example.Com.=/hostedzone/Z1, example.org=Z2", "GODWIT_MODE": "stream",
+		"GODWIT_CHANGES_PER_HOUR": "0", "GODWIT_REQUESTS_PER_SECOND": "7", "GODWIT_ROUTE53_REQUESTS_PER_SECOND": "50", "GODWIT_LOG_LEVEL": "debug", "GODWIT_TABEL": "x",
 		"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_ROUTE_53": "http://127.0.0.1:2",
 		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128", "AWS_SESSION_TOKEN": "a=b",
 	})
 	if s, err = readSettings(environ(env)); err != nil {
 		t.Fatal(err)
 	}
-	if s.mode != stream || !s.adopted || s.changes != 0 || s.requests != 7 || s.level != slog.LevelDebug || s.sessionToken != "a=b" || s.memory != 128 ||
+	if s.mode != stream || s.changes != 0 || s.requests != 7 || s.route53 != 50 || s.level != slog.LevelDebug || s.sessionToken != "a=b" || s.memory != 128 ||
 		s.endpointDynamoDB != "http://127.0.0.1:1" || s.endpointRoute53 != "http://127.0.0.1:2" ||
 		!slices.Equal(s.zones, []zone{{dnsname.MustParse("dyn.example.com"), "Z1"}, {dnsname.MustParse("example.org"), "Z2"}}) ||
 		!slices.Equal(s.warnings, []string{"the environment variable GODWIT_TABEL means nothing to godwit-lambda"}) {
@@ -66,9 +66,9 @@ func TestSettingsRefused(t *testing.T) {
 		{"GODWIT_ZONES", "a.example=Z1,A.Example.=Z2", "for the second time"},
 		{"GODWIT_ZONES", "a.example=Z1,b.example=Z1", "for the second time"},
 		{"GODWIT_MODE", "both", `GODWIT_MODE: "both" is not direct or stream`},
-		{"GODWIT_ADOPTED", "maybe", `GODWIT_ADOPTED: "maybe" is not true or false`},
 		{"GODWIT_CHANGES_PER_HOUR", "-1", "is not a whole number"},
 		{"GODWIT_REQUESTS_PER_SECOND", "many", "is not a whole number"},
+		{"GODWIT_ROUTE53_REQUESTS_PER_SECOND", "0", `"0" is not a whole number from 1 to 1000000; set it as in GODWIT_ROUTE53_REQUESTS_PER_SECOND=8`},
 		{"GODWIT_LOG_LEVEL", "loud", `GODWIT_LOG_LEVEL: "loud" is not`},
 		{"AWS_REGION", "", "AWS_REGION: it is not set"},
 		{"AWS_ACCESS_KEY_ID", "", "AWS_ACCESS_KEY_ID: it is not set"},
@@ -84,16 +84,5 @@ func TestSettingsRefused(t *testing.T) {
 	_, err := readSettings([]string{"AWS_SECRET_ACCESS_KEY=hidden", "GODWIT_MODE=x"})
 	if err == nil || strings.Count(err.Error(), "\n") < 4 || strings.Contains(err.Error(), "hidden") {
 		t.Errorf("got %v", err)
-	}
-}
-
-// A function that cannot start says why in one line of its log.
-func TestCannotStart(t *testing.T) {
-	var log strings.Builder
-	if code := run([]string{"AWS_SECRET_ACCESS_KEY=hidden"}, &log); code == 0 {
-		t.Error("it started")
-	}
-	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "GODWIT_TABLE") || strings.Contains(text, "hidden") {
-		t.Errorf("the log says %s", text)
 	}
 }

@@ -1,27 +1,19 @@
-// Command godwit-lambda is godwit as an AWS Lambda function: `bootstrap` of the
-// runtime provided.al2023. It serves the public doors behind a Function URL.
-// config.go has its settings, all of them variables of the environment.
+//go:build !timed
+
 package main
 
 import (
-	"io"
-	"log/slog"
 	"os"
+
+	"github.com/aws/aws-lambda-go/lambda"
 )
 
-func main() { os.Exit(run(os.Environ(), os.Stderr)) }
-
-// run serves until Lambda ends the process. It returns only if it cannot start;
-// the exit code is then in the function's log, and Lambda tries again.
-func run(environ []string, log io.Writer) int {
-	s, err := readSettings(environ)
-	logger := slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: s.level}))
+// main serves until Lambda ends the process. It ends by itself only if it cannot
+// start; why is then in the function's log, and Lambda tries again.
+func main() {
+	handler, err := start(os.Environ(), os.Stderr)
 	if err != nil {
-		logger.Error("the function cannot start: its environment is not right", "err", err)
-		return 1
+		os.Exit(1)
 	}
-	for _, w := range s.warnings {
-		logger.Warn(w)
-	}
-	return 0
+	lambda.Start(handler)
 }
