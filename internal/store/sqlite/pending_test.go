@@ -88,6 +88,7 @@ func TestStoreWhileChangesArePending(t *testing.T) {
 			continue
 		}
 		t.Run(fmt.Sprint("cache ", cache), func(t *testing.T) {
+			t.Parallel()
 			storetest.Run(t, func(t *testing.T) ddns.Store {
 				s, err := sqlite.Open(t.TempDir(), sqlite.Config{Cache: cache})
 				if err != nil {
@@ -177,6 +178,7 @@ func unswept(t *testing.T, dir string) *sqlite.Store {
 // their rows one by one, rows of the log deleted. What was acknowledged is there
 // after each, and again after another start.
 func TestPowerCutAtEachStep(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := unswept(t, dir)
 	fill(t, s, 12)
@@ -491,6 +493,7 @@ func TestStumbleWithPendingChanges(t *testing.T) {
 // TestPendingIsBounded writes many hosts, and one host many times, and looks at
 // what is held and logged meanwhile.
 func TestPendingIsBounded(t *testing.T) {
+	t.Parallel()
 	const room = 200 << 10
 	s, err := sqlite.Open(t.TempDir(), sqlite.Config{Cache: -1}.PendingRoom(room).Unswept())
 	if err != nil {

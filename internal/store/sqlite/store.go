@@ -4,7 +4,9 @@
 // the present state, commits all that hold in one transaction with one sync,
 // tells the follower ([Store.Follow]), and only then answers: an acknowledged
 // write is on disk and in DNS. There is no timer, so a lone writer waits for
-// one sync only. Readers use the write-ahead log's snapshots and a cache of
+// one sync only. What a batch changes of hosts goes as one row into a log inside
+// the database, and from there into the hosts' rows when there is time (see
+// pending.go, docs/decisions/0007). Readers use the write-ahead log's snapshots and a cache of
 // decoded hosts, and never wait for the writer.
 //
 // What must hold:
@@ -53,7 +55,8 @@ type Config struct {
 	Log *slog.Logger     // nil: nothing is logged
 	Now func() time.Time // for SOA serials; nil: time.Now
 	// Cache bounds the decoded hosts that are kept, in bytes. 0: 192 MiB, which
-	// is some 120,000 hosts; negative: none.
+	// is some 120,000 hosts; negative: none. Hosts whose changes are not in their
+	// rows yet are held besides, 64 MiB of them.
 	Cache int
 	// PageCache bounds the writer's cache of database pages, in bytes. 0: 64 MiB.
 	// Readers have 512 KiB each: a commit makes them forget their pages anyway.
