@@ -147,26 +147,32 @@ func unknown(err error) bool {
 	return ok || awscall.Unknown(err)
 }
 
-// page asks for one page of a listing. A lost answer is asked for again.
+// page asks for one page of a listing.
 func (p *Publisher) page(ctx context.Context, zone string, at start) (page, error) {
+	return ask(ctx, p, at.path(zone), decodeList)
+}
+
+// ask makes a call that changes nothing, and reads its answer. What was lost or
+// cannot be read is asked for again, a few times.
+func ask[T any](ctx context.Context, p *Publisher, path string, decode func([]byte) (T, error)) (answer T, err error) {
 	for attempt, failures := 0, 0; ; attempt++ {
-		if err := p.pace.wait(ctx); err != nil {
-			return page{}, err
+		if waitErr := p.pace.wait(ctx); waitErr != nil {
+			return answer, cmp.Or(err, waitErr)
 		}
-		resp, err := p.client.Do(ctx, awscall.Request{Method: http.MethodGet, Path: at.path(zone), Repeat: true})
+		var resp awscall.Response
+		resp, err = p.client.Do(ctx, awscall.Request{Method: http.MethodGet, Path: path, Repeat: true})
 		if err == nil {
-			var read page
-			if read, err = decodeList(resp.Body); err == nil {
-				return read, nil
+			if answer, err = decode(resp.Body); err == nil {
+				return answer, nil
 			}
 			failures++
 		} else if awscall.Unknown(err) {
 			failures++
 		} else if !awscall.Throttled(err) {
-			return page{}, err
+			return answer, err
 		}
 		if failures >= maxLost || backOff(ctx, attempt) != nil {
-			return page{}, err
+			return answer, err
 		}
 	}
 }

@@ -27,9 +27,26 @@ func kindOf(t ddns.Type) kind {
 
 // job is one host on its way to DNS.
 type job struct {
-	host *ddns.Host // to be published; may become newer than the one asked for
-	zone string     // ID of its hosted zone
-	err  error      // why DNS is not known to show it
+	host   *ddns.Host // to be published; may become newer than the one asked for
+	wanted []ddns.RRset
+	pairs  [kinds][]pair // how that differs from Host.Shown
+	err    error         // why DNS is not known to show it
+}
+
+// publish makes h the state that is to be published.
+func (j *job) publish(h *ddns.Host) {
+	j.host, j.wanted = h, h.RRsets()
+	for k := range kinds {
+		j.pairs[k], _ = j.plan(k, nil) // what Host.Shown says is in nobody's way
+	}
+}
+
+// doubtful tells whether DNS has to be asked before anything is sent of a kind.
+// What was sent at a generation in between may have been taken although nobody
+// heard so, and it may be anything. And a host that DNS should show already is
+// published for some reason.
+func (j *job) doubtful() bool {
+	return j.host.Published+1 < j.host.Generation || len(j.pairs[addresses])+len(j.pairs[texts]) == 0
 }
 
 // fail notes why DNS is not known to show the job's host; the first reason stays.
@@ -115,9 +132,9 @@ func owns(h *ddns.Host, x key) bool {
 // plan is the difference between what DNS shows of a kind and what the host
 // says. shown is what it was seen to show; nil: what Host.Shown says. An error
 // names what stands in the way.
-func plan(h *ddns.Host, k kind, shown map[key]record) ([]pair, error) {
+func (j *job) plan(k kind, shown map[key]record) ([]pair, error) {
 	var pairs []pair
-	wanted := h.RRsets()
+	h, wanted := j.host, j.wanted
 	before := func(x key) record {
 		if shown != nil {
 			return shown[x]

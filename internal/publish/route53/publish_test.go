@@ -685,6 +685,57 @@ func TestManyLost(t *testing.T) {
 	}
 }
 
+// TestFindZone finds the longest apex, whatever sorts in between.
+func TestFindZone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := open(t, awstest.Route53Config{})
+		parent := w.AddZone("example.org")
+		w.AddZone("badexample.org")
+		w.AddZone("x.example.org")
+		w.Inject(awstest.Rule{Action: awstest.ZonesByName, Fault: awstest.Cut()})
+		for name, want := range map[string]string{
+			"nas.dyn.example.org":   "dyn.example.org " + w.zone,
+			"dyn.example.org":       "dyn.example.org " + w.zone,
+			"*.a.b.dyn.example.org": "dyn.example.org " + w.zone,
+			"adyn.example.org":      "example.org " + parent,
+		} {
+			found, id, err := w.FindZone(t.Context(), dnsname.MustParse(name))
+			if got := found.String() + " " + id; err != nil || got != want {
+				t.Errorf("%s: %s, %v", name, got, err)
+			}
+		}
+		if _, _, err := w.FindZone(t.Context(), dnsname.MustParse("nas.example.net")); !errors.Is(err, route53.ErrNoZone) {
+			t.Error(err)
+		}
+		w.AddZone("example.org")
+		if _, _, err := w.FindZone(t.Context(), dnsname.MustParse("nas.example.org")); err == nil || !strings.Contains(err.Error(), "several") || !strings.Contains(err.Error(), parent) {
+			t.Error(err)
+		}
+	})
+}
+
+// TestZones: a zone that is busy does not hold up another one.
+func TestZones(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := open(t, awstest.Route53Config{})
+		second := dnsname.MustParse("example.net")
+		id := w.AddZone(second.String())
+		p := w.another(t, func(c *route53.Config) { c.Zones[second] = id })
+		a, b := host(t, "nas", 1), host(t, "nas", 2)
+		b.Name, b.Zone = dnsname.MustParse("nas.example.net"), second
+		w.Inject(awstest.Rule{Action: awstest.ChangeSets, Name: a.Name.String(), Times: -1, Fault: awstest.Busy()})
+		results := p.Publish(t.Context(), []*ddns.Host{a, b})
+		if results[0].Err == nil || results[1].Err != nil {
+			t.Errorf("%v", results)
+		}
+		for _, c := range w.Calls() {
+			if c.Zone == id && c.Time.Sub(w.Calls()[0].Time) > time.Second {
+				t.Errorf("it waited until %s", c.Time)
+			}
+		}
+	})
+}
+
 // TestConfig: what cannot work is refused.
 func TestConfig(t *testing.T) {
 	if _, err := route53.New(route53.Config{}); err == nil {

@@ -32,7 +32,8 @@ type Config struct {
 	// Client calls Route 53: service "route53", region "us-east-1". It should make
 	// one attempt: what may be repeated, and when, is for the Publisher to say.
 	Client *awscall.Client
-	// Zones are the IDs of the hosted zones by their apex, without "/hostedzone/".
+	// Zones are the IDs of the hosted zones by their apex, with or without
+	// "/hostedzone/".
 	Zones map[dnsname.Name]string
 	// Latest reads a host from the store as it is now, with no cache between. It
 	// is asked when DNS does not show what was believed, so that a publisher that
@@ -41,8 +42,8 @@ type Config struct {
 	// if there is a newer one.
 	Latest func(ctx context.Context, name dnsname.Name) (*ddns.Host, error)
 	// Budget bounds a call of Publish, beside its context: 0 is 5 s, negative no
-	// bound. Each changed value adds 10 ms, the time that Route 53's change bucket
-	// takes to have room for it.
+	// bound. Each RRset adds 10 ms, the time that Route 53's change bucket takes to
+	// have room for it.
 	Budget time.Duration
 	// Rate is how many requests a second the Publisher sends at most; 0: 8. As
 	// many may go at once after a pause.
@@ -79,8 +80,8 @@ func New(c Config) (*Publisher, error) {
 	}
 	p := &Publisher{client: c.Client, zones: map[dnsname.Name]string{}, latest: c.Latest, budget: c.Budget, pace: newPace(c.Rate)}
 	for apex, id := range c.Zones {
-		if id = strings.TrimPrefix(id, "/hostedzone/"); id == "" || apex.IsZero() {
-			return nil, fmt.Errorf("zone %s has no hosted zone ID: give one such as Z0123456789ABC", apex)
+		if id = strings.TrimPrefix(id, "/hostedzone/"); !validID(id) || apex.IsZero() {
+			return nil, fmt.Errorf("%.40q is not the ID of zone %s: give one such as Z0123456789ABC", id, apex)
 		}
 		p.zones[apex] = id
 	}
@@ -106,11 +107,14 @@ func (p *Publisher) Publish(ctx context.Context, hosts []*ddns.Host) []ddns.Publ
 	changes := 0
 	for i, h := range hosts {
 		j := &jobs[i]
-		j.host = h
-		if j.zone, j.err = p.zone(h.Zone); j.err == nil {
-			byZone[j.zone] = append(byZone[j.zone], j)
+		zone, err := p.zone(h.Zone)
+		if err != nil {
+			j.fail(err)
+			continue
 		}
-		changes += len(h.Shown) + len(h.A) + len(h.AAAA)
+		j.publish(h)
+		byZone[zone] = append(byZone[zone], j)
+		changes += len(h.Shown) + len(j.wanted)
 	}
 	if p.budget > 0 {
 		var cancel context.CancelFunc
@@ -134,7 +138,7 @@ func (p *Publisher) Publish(ctx context.Context, hosts []*ddns.Host) []ddns.Publ
 		if j := &jobs[i]; j.err != nil {
 			results[i].Err = fmt.Errorf("publish %s in Route 53: %w", hosts[i].Name, j.err)
 		} else {
-			results[i] = ddns.Published{Generation: j.host.Generation, Shown: j.host.RRsets()}
+			results[i] = ddns.Published{Generation: j.host.Generation, Shown: j.wanted}
 		}
 	}
 	return results
@@ -157,33 +161,18 @@ func (p *Publisher) publishZone(ctx context.Context, zone string, jobs []*job) {
 			if j.err != nil {
 				continue
 			}
-			pairs, _ := plan(j.host, k, nil) // what Host.Shown says is in nobody's way
-			// What was sent at a generation in between may have been taken although
-			// nobody heard so, and it may be anything. And a host that DNS should
-			// show already is published for some reason.
-			if j.host.Published+1 < j.host.Generation || len(pairs) == 0 && !differs(j.host) {
-				if len(keys(j.host, k)) > 0 {
-					doubtful = append(doubtful, &unit{job: j, kind: k, pairs: pairs})
-				}
-				continue
+			switch {
+			case !j.doubtful():
+				ready = append(ready, j.units(k, j.pairs[k])...)
+			case len(keys(j.host, k)) > 0:
+				doubtful = append(doubtful, &unit{job: j, kind: k, pairs: j.pairs[k]})
 			}
-			ready = append(ready, j.units(k, pairs)...)
 		}
 		if len(doubtful) > 0 {
 			ready = append(ready, r.look(doubtful, nil)...)
 		}
 		r.sendAll(ready)
 	}
-}
-
-// differs tells whether the host says something else than it is known to show.
-func differs(h *ddns.Host) bool {
-	for k := range kinds {
-		if pairs, _ := plan(h, k, nil); len(pairs) > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // sendAll sends units in as few batches as there can be.
@@ -312,7 +301,7 @@ func (r *run) decide(u *unit, shown map[key]record, cause error) []*unit {
 		return nil
 	}
 	refused := cause != nil && !unknown(cause)
-	pairs, err := plan(j.host, u.kind, shown)
+	pairs, err := j.plan(u.kind, shown)
 	pairs = u.own(pairs)
 	if err == nil && refused && samePairs(pairs, u.pairs) {
 		j.fail(cause) // it was as believed: DNS does not take it
@@ -330,8 +319,8 @@ func (r *run) decide(u *unit, shown map[key]record, cause error) []*unit {
 				j.fail(fmt.Errorf("the host has changed meanwhile, to generation %d: that is to be published", newer.Generation))
 				return nil
 			}
-			j.host = newer
-			pairs, err = plan(newer, u.kind, shown)
+			j.publish(newer)
+			pairs, err = j.plan(u.kind, shown)
 		}
 	}
 	if err != nil {

@@ -165,6 +165,23 @@ func FuzzListResponse(f *testing.F) {
 	})
 }
 
+// FuzzZonesResponse: what is taken can be asked for.
+func FuzzZonesResponse(f *testing.F) {
+	f.Add([]byte(`<ListHostedZonesByNameResponse><HostedZones><HostedZone><Id>/hostedzone/Z1</Id><Name>example.org.</Name><Config><PrivateZone>true</PrivateZone></Config></HostedZone></HostedZones></ListHostedZonesByNameResponse>`))
+	f.Add([]byte(`<ListHostedZonesByNameResponse><HostedZones><HostedZone><Id>/../x</Id><Name>\052.</Name></HostedZone></HostedZones></ListHostedZonesByNameResponse>`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		zones, err := decodeZones(body)
+		if err != nil {
+			return
+		}
+		for _, z := range zones {
+			if path := changePath(z.id); path != version+"hostedzone/"+z.id+"/rrset/" || z.apex.IsZero() {
+				t.Errorf("%+v, %s", z, path)
+			}
+		}
+	})
+}
+
 // FuzzErrorResponse: a refusal's text is no longer than the refusal, and its
 // words are names at most.
 func FuzzErrorResponse(f *testing.F) {
@@ -190,11 +207,9 @@ func FuzzErrorResponse(f *testing.F) {
 
 func TestSuspects(t *testing.T) {
 	h := &ddns.Host{Name: dnsname.MustParse("a.example.org"), A: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, TTL: 60}
-	pairs, err := plan(h, addresses, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := (&job{host: h}).units(addresses, pairs)[0]
+	j := new(job)
+	j.publish(h)
+	u := j.units(addresses, j.pairs[addresses])[0]
 	for text, want := range map[string]bool{
 		"[name='a.example.org.', type='A']":              true,
 		"RRSet with DNS name A.Example.org is not":       true,
