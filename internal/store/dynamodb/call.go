@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"godwit/internal/awscall"
@@ -55,6 +56,10 @@ func (s *Store) explain(err error) error {
 	}
 	fix := ""
 	switch e.Code {
+	case "ValidationException":
+		if strings.Contains(e.Message, "Item size") {
+			fix = "a DynamoDB item holds 400 KB at most: take away what else is in data, or some of the host's credentials"
+		}
 	case "ResourceNotFoundException":
 		fix = fmt.Sprintf("there is no table %q in %s: look at the stack with godwit aws status", s.Table, s.Client.Region)
 	case "AccessDeniedException":

@@ -138,3 +138,17 @@ func wantCalls(t *testing.T, p *proxy, what, want string) {
 		t.Errorf("%s: calls %s; want %s", what, got, want)
 	}
 }
+
+// answering is a server that is no DynamoDB.
+func answering(t *testing.T, answer func(body string) string) (url string) {
+	t.Helper()
+	var one sync.Mutex
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		one.Lock()
+		defer one.Unlock()
+		body, _ := io.ReadAll(r.Body)
+		_, _ = io.WriteString(w, answer(string(body)))
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
