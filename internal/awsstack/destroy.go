@@ -3,8 +3,6 @@ package awsstack
 import (
 	"context"
 	"fmt"
-
-	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 )
 
 // Removal says what removing an installation takes away, and what it leaves.
@@ -62,9 +60,6 @@ func (s *Stack) Destroy(ctx context.Context, deleteData bool) (*Removal, error) 
 		if err := s.deleteTable(ctx, r.Table); err != nil {
 			return nil, err
 		}
-	}
-	if stack.StackStatus == types.StackStatusDeleteComplete {
-		return r, nil
 	}
 	return r, s.delete(ctx, stack)
 }

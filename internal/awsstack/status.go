@@ -153,7 +153,7 @@ func (s *Stack) statusOfQueue(ctx context.Context, is *Status, queue string) err
 		return errors.New("count the dead letters: the answer is not understood")
 	}
 	if is.DeadLetters > 0 {
-		is.problem("the stream has given up %d batches of changes; the schedule publishes them all the same, and their messages are in %s", is.DeadLetters, queue)
+		is.problem("the stream has given up changes (messages: %d); the schedule publishes them all the same, and which they are is in %s", is.DeadLetters, queue)
 	}
 	return nil
 }

@@ -378,7 +378,7 @@ func statusStory(t *testing.T, w *world) {
 		t.Errorf("got %+v", s)
 	}
 	all := strings.Join(s.Problems, "\n")
-	for _, text := range []string{"the stack is in UPDATE_ROLLBACK_FAILED", "newest address for 25 minutes", "given up 1 batches", "/ip does not answer as it should: its answer is not an address"} {
+	for _, text := range []string{"the stack is in UPDATE_ROLLBACK_FAILED", "newest address for 25 minutes", "given up changes (messages: 1)", "/ip does not answer as it should: its answer is not an address"} {
 		if !strings.Contains(all, text) {
 			t.Errorf("problems are\n%s\nwithout %q", all, text)
 		}

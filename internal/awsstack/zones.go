@@ -202,10 +202,15 @@ func (s *Stack) createZone(ctx context.Context, apex dnsname.Name) (Zone, error)
 	return Zone{Apex: apex, ID: strings.TrimPrefix(made.Zone.ID, "/hostedzone/"), NameServers: made.NameServers}, nil
 }
 
-// readZone completes a zone by what Route 53 has about it.
 func (s *Stack) readZone(ctx context.Context, z *Zone) error {
+	return z.Read(ctx, s.calls["route53"])
+}
+
+// Read completes a zone that has an ID by what Route 53 has about it. The client
+// needs route53:GetHostedZone.
+func (z *Zone) Read(ctx context.Context, client *awscall.Client) error {
 	var is zoneAnswer
-	if err := s.route53(ctx, http.MethodGet, "/2013-04-01/hostedzone/"+z.ID, nil, &is); err != nil {
+	if err := route53(ctx, client, http.MethodGet, "/2013-04-01/hostedzone/"+z.ID, nil, &is); err != nil {
 		return fmt.Errorf("read the hosted zone %s (%s): %w", z.Apex, z.ID, err)
 	}
 	z.NameServers, z.Records = is.NameServers, is.Zone.Records

@@ -2,6 +2,7 @@ package awstest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -60,7 +61,7 @@ func NewAccount(tb testing.TB, moto string) *Account {
 		"AWS_ACCESS_KEY_ID": AccessKeyID, "AWS_SECRET_ACCESS_KEY": SecretAccessKey, "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "",
 		"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "", "AWS_EC2_METADATA_DISABLED": "true", "AWS_CA_BUNDLE": "",
 		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-		"AWS_ENDPOINT_URL":                moto,
+		"AWS_ENDPOINT_URL":                cmp.Or(moto, "http://127.0.0.1:1"), // where nobody listens
 		"AWS_ENDPOINT_URL_CLOUDFORMATION": formation.URL, "AWS_ENDPOINT_URL_STS": formation.URL, "AWS_ENDPOINT_URL_ROUTE_53": a.DNSURL,
 	} {
 		tb.Setenv(key, value)
