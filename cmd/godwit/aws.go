@@ -9,6 +9,7 @@ import (
 	"github.com/aws/smithy-go/logging"
 
 	"godwit/internal/awsstack"
+	godwitconfig "godwit/internal/config"
 )
 
 type awsCommand struct {
@@ -40,19 +41,26 @@ func (f stackFlags) stack(a *app) (*awsstack.Stack, error) {
 		return nil, fmt.Errorf("read the AWS configuration: %w; see it with: aws configure list", err)
 	}
 	endpoints := map[string]string{}
-	for service, variable := range map[string]string{"dynamodb": "DYNAMODB", "route53": "ROUTE_53", "sqs": "SQS"} {
-		for _, key := range []string{"AWS_ENDPOINT_URL_" + variable, "AWS_ENDPOINT_URL"} {
-			if url, _ := a.env.Lookup(key); url != "" {
-				endpoints[service] = url
-				break
-			}
-		}
+	for _, service := range []string{"dynamodb", "route53", "sqs"} {
+		endpoints[service] = awsEndpoint(a.env, service)
 	}
 	stack, err := awsstack.New(awsstack.Config{Name: f.Stack, AWS: settings, Endpoints: endpoints, Say: a.say, Now: a.now})
 	if err != nil {
 		return nil, usage("%s", err)
 	}
 	return stack, nil
+}
+
+// awsEndpoint is where a service is said to be, by its signing name; "": at
+// AWS's own endpoint. The variables are those of every AWS SDK.
+func awsEndpoint(env godwitconfig.Environment, service string) string {
+	variable := map[string]string{"dynamodb": "DYNAMODB", "route53": "ROUTE_53", "sqs": "SQS"}[service]
+	for _, key := range []string{"AWS_ENDPOINT_URL_" + variable, "AWS_ENDPOINT_URL"} {
+		if url, _ := env.Lookup(key); url != "" {
+			return url
+		}
+	}
+	return ""
 }
 
 // flags are how a command that is printed names the same installation.

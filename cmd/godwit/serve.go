@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"godwit/internal/api"
+	"godwit/internal/awsstack"
 	"godwit/internal/config"
 	"godwit/internal/ddns"
 	"godwit/internal/dnsserver"
@@ -41,6 +42,8 @@ Examples:
 
     godwit serve --zone dyn.example.com --dns 192.0.2.1:53 --http 192.0.2.1:80 \
         --ns ns1.dyn.example.com=192.0.2.1 --data /var/lib/godwit
+
+    godwit serve --zone dyn.example.com --publish route53 --http 192.0.2.1:80
 
     godwit serve --config /etc/godwit/godwit.toml --check
 
@@ -110,6 +113,7 @@ type daemon struct {
 
 	store     *sqlite.Store
 	authority *authority.Authority
+	hosted    []awsstack.Zone // where the zones are, if they are in Route 53
 	service   *ddns.Service
 	dns       *dnsserver.Server // nil: no DNS listener
 	http      *httpserver.Server
@@ -147,9 +151,14 @@ func open(ctx context.Context, settings *config.Serve, log *slog.Logger) (_ *dae
 		return nil, err
 	}
 
+	publisher, err := d.makePublisher(ctx)
+	if err != nil {
+		return nil, err
+	}
+
 	// All doors ask the one service, which alone decides.
 	d.service, err = ddns.NewService(ddns.Config{
-		Store: d.store, Sealer: d.store, Zones: d.authority, Limits: limits(settings), Log: log,
+		Store: d.store, Sealer: d.store, Zones: d.authority, Publisher: publisher, Limits: limits(settings), Log: log,
 	})
 	if err != nil {
 		return nil, err
@@ -189,6 +198,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	d.listeners = nil // as above
 	group.Go(func() error { return d.http.Serve(ctx, listeners...) })
 	group.Go(func() error { d.service.Run(ctx); return nil })
+	group.Go(func() error { d.inspect(ctx); return nil })
 	group.Go(func() error { d.reload(ctx); return nil })
 	err := group.Wait()
 	d.log.Info("stopped")
@@ -321,12 +331,17 @@ func (d *daemon) greet(a *app) {
 		return
 	}
 	a.say("godwit %s serves", buildInfo().Version)
-	for i, z := range d.authority.List() {
-		label := ""
+	for i, z := range d.zones() {
+		label, where := "", fmt.Sprintf("serial %d", z.Serial)
 		if i == 0 {
 			label = "zone"
 		}
-		a.say("  %-6s %s (serial %d, %s in DNS)", label, z.Apex(), z.Serial(), quantity(z.Hosts(), "name"))
+		for _, hosted := range d.hosted {
+			if hosted.Apex.String() == z.Apex {
+				where = "in Route 53, hosted zone " + hosted.ID
+			}
+		}
+		a.say("  %-6s %s (%s, %s in DNS)", label, z.Apex, where, quantity(z.Hosts, "name"))
 	}
 	for _, row := range []struct {
 		label string

@@ -67,6 +67,9 @@ func (d *daemon) makeZones() (err error) {
 		return err
 	}
 	for _, z := range d.authority.List() {
+		if s.Route53 {
+			break
+		}
 		for _, ns := range nameServersOf(d.authority.Zones(), z) {
 			if name, _, has := strings.Cut(ns, "="); !has && isUnder(name, z.Apex()) {
 				d.warn(fmt.Sprintf("name server %s of zone %s has no address, so nobody can reach it; give --ns %s=ADDRESS", name, z.Apex(), name))
@@ -180,6 +183,10 @@ func (d *daemon) zones() []api.Zone {
 	for _, z := range d.authority.List() {
 		out = append(out, api.Zone{Apex: z.Apex().String(), Serial: z.Serial(), Hosts: z.Hosts(),
 			NameServers: nameServersOf(d.authority.Zones(), z)})
+	}
+	for _, hosted := range d.hosted {
+		i := slices.IndexFunc(out, func(z api.Zone) bool { return z.Apex == hosted.Apex.String() })
+		out[i].Serial, out[i].NameServers = 0, append([]string{}, hosted.NameServers...)
 	}
 	return out
 }

@@ -45,7 +45,11 @@ func (c zoneListCommand) Run(a *app) error {
 			name, _, _ := strings.Cut(ns, "=")
 			names = append(names, name)
 		}
-		t.add(z.Apex, fmt.Sprint(z.Serial), quantity(z.Hosts, "name"), strings.Join(names, " "))
+		serial := "-"
+		if z.Serial != 0 {
+			serial = fmt.Sprint(z.Serial)
+		}
+		t.add(z.Apex, serial, quantity(z.Hosts, "name"), strings.Join(names, " "))
 	}
 	t.flush()
 	for _, z := range zones {

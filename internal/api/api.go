@@ -188,7 +188,7 @@ type History struct {
 // Zone is one zone that the server serves.
 type Zone struct {
 	Apex        string   `json:"apex"`
-	Serial      uint32   `json:"serial"` // SOA serial
+	Serial      uint32   `json:"serial"` // SOA serial; 0: DNS is answered elsewhere
 	Hosts       int      `json:"hosts"`
 	NameServers []string `json:"name_servers"` // never null
 }

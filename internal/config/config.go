@@ -36,6 +36,7 @@ type Serve struct {
 	// Data is the directory of the store and the admin socket.
 	Data string
 	// HTTP, HTTPS and DNS are the listeners; empty: none. Port 0 is any free one.
+	// Without DNS listeners of their own choice, who publishes elsewhere has none.
 	HTTP, HTTPS, DNS []netip.AddrPort
 	// TLSCert and TLSKey are files in PEM form, both or neither.
 	TLSCert, TLSKey string
@@ -50,6 +51,10 @@ type Serve struct {
 	NameServers []NameServer
 	// ZoneFiles hold static records, by apex.
 	ZoneFiles map[dnsname.Name]string
+	// Route53 tells to publish there; HostedZones are the IDs of hosted zones by
+	// apex, of those that are given.
+	Route53     bool
+	HostedZones map[dnsname.Name]string
 	// TrustedProxies may say where a request came from.
 	TrustedProxies []netip.Prefix
 	// ChangesPerHour limits accepted changes per host; 0: no limit.
@@ -130,7 +135,7 @@ func LoadServe(flags Flags, env Environment) (*Serve, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Serve{ZoneFiles: make(map[dnsname.Name]string)}
+	s := &Serve{ZoneFiles: make(map[dnsname.Name]string), HostedZones: make(map[dnsname.Name]string)}
 	for _, row := range settings {
 		given, from, err := row.find(flags, env, file)
 		if err != nil {

@@ -168,6 +168,12 @@ func TestRefused(t *testing.T) {
 		{name: "name server address", args: append(zone, "--ns", "ns1.dyn.example.org=0.0.0.0"), want: "is not an address that a resolver could ask"},
 		{name: "zone file of another", args: append(zone, "--zone-file", "example.net=/f"), want: "--zone-file: example.net is not one of the zones; add --zone example.net, or leave its file out"},
 		{name: "zone file", args: append(zone, "--zone-file", "/f"), want: "is not a zone, =, and a file; give it as in --zone-file"},
+		{name: "publish elsewhere", args: append(zone, "--publish", "cloudflare"), want: `--publish: "cloudflare" is not authority or route53; give it as in --publish route53`},
+		{name: "hosted zone for nothing", args: append(zone, "--hosted-zone", "dyn.example.org=Z1"), want: "--hosted-zone: nothing is published in Route 53; add --publish route53, or leave the hosted zone out"},
+		{name: "hosted zone of another", args: append(zone, "--publish", "route53", "--hosted-zone", "example.net=Z1"), want: "--hosted-zone: example.net is not one of the zones; add --zone example.net, or leave its hosted zone out"},
+		{name: "hosted zone", args: append(zone, "--publish", "route53", "--hosted-zone", "dyn.example.org"), want: `"dyn.example.org" is not a zone, =, and the ID of a hosted zone; give it as in --hosted-zone dyn.example.com=Z0123456789ABC`},
+		{name: "two hosted zones", args: append(zone, "--publish", "route53", "--hosted-zone", "dyn.example.org=Z1,dyn.example.org=Z2"), want: "zone dyn.example.org has two hosted zones; give the one that its parent delegates to"},
+		{name: "no listener beside Route 53", args: append(zone, "--publish", "route53", "--http", "off"), want: "--dns: all listeners are off"},
 		{name: "proxy bits", args: append(zone, "--trusted-proxy", "192.0.2.1/24"), want: "--trusted-proxy: 192.0.2.1/24 has bits set beyond its length; did you mean 192.0.2.0/24?"},
 		{name: "proxy all", args: append(zone, "--trusted-proxy", "0.0.0.0/0"), want: "would trust everybody"},
 		{name: "limit", args: append(zone, "--changes-per-hour", "many"), want: `--changes-per-hour: "many" is not a whole number from 0 to 1000000; give it as in --changes-per-hour 30`},
@@ -267,6 +273,33 @@ func TestTableIsComplete(t *testing.T) {
 		if f.HasDefault || len(f.Envs) > 0 {
 			t.Errorf("--%s has a default or a variable of kong's", f.Name)
 		}
+	}
+}
+
+// TestRoute53: who publishes elsewhere answers DNS only where he says so.
+func TestRoute53(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		dns  int
+	}{
+		{[]string{"--hosted-zone", "dyn.example.org=/hostedzone/Z0123456789ABC"}, 0},
+		{[]string{"--dns", "127.0.0.1:5300"}, 1},
+	} {
+		s, err := config.LoadServe(parse(t, append([]string{"--zone", "dyn.example.org", "--publish", "route53"}, tt.args...)...), environment(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !s.Route53 || len(s.DNS) != tt.dns {
+			t.Errorf("%q: publish in Route 53: %t, DNS at %v", tt.args, s.Route53, s.DNS)
+		}
+		if id := s.HostedZones[s.Zones[0]]; tt.dns == 0 && id != "Z0123456789ABC" {
+			t.Errorf("%q: hosted zone %q", tt.args, id)
+		}
+		again, err := config.LoadServe(parse(t, "--config", write(t, s.String())), environment(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, s, again)
 	}
 }
 

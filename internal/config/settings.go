@@ -29,6 +29,8 @@ type Flags struct {
 	URL      *string  `name:"url" placeholder:"URL" help:"How clients reach this server, for the set-ups that are printed. Default: the first listener."`
 	NS       []string `name:"ns" sep:"none" placeholder:"NAME[=ADDR,...]" help:"A name server of the zones, with its addresses if it is in one of them (repeatable). Default: ns.ZONE at the DNS listeners."`
 	ZoneFile []string `name:"zone-file" sep:"none" placeholder:"ZONE=FILE" help:"Static records of a zone: MX, TXT, CAA, glue ... (repeatable)."`
+	Publish  *string  `placeholder:"WHERE" help:"authority: answer DNS here. route53: publish in Route 53, with the credentials of the AWS configuration. Default: authority."`
+	Hosted   []string `name:"hosted-zone" sep:"none" placeholder:"ZONE=ID" help:"The Route 53 hosted zone of a zone (repeatable). Default: the public one of that name."`
 	Proxy    []string `name:"trusted-proxy" sep:"none" placeholder:"CIDR" help:"Believe this proxy when it says where a request came from (repeatable)."`
 	Changes  *string  `name:"changes-per-hour" placeholder:"N" help:"Accepted changes per host and hour; 0: no limit. Default: 30."`
 	Requests *string  `name:"requests-per-second" placeholder:"N" help:"Requests per source and second; 0: no limit. Default: 20."`
@@ -144,6 +146,19 @@ var settings = []setting{
 	{name: "zone-file", example: "--zone-file dyn.example.com=/etc/godwit/dyn.example.com.zone", list: true,
 		flag:  func(f *Flags) []string { return f.ZoneFile },
 		parse: func(s *Serve, v []string) ([]string, error) { return parseZoneFiles(s, v) }},
+	{name: "publish", example: "--publish route53",
+		flag:     func(f *Flags) []string { return one(f.Publish) },
+		fallback: always("authority"),
+		parse: func(s *Serve, v []string) ([]string, error) {
+			if v[0] != "authority" && v[0] != "route53" {
+				return nil, fmt.Errorf("%q is not authority or route53", v[0])
+			}
+			s.Route53 = v[0] == "route53"
+			return v, nil
+		}},
+	{name: "hosted-zone", example: "--hosted-zone dyn.example.com=Z0123456789ABC", list: true, commas: true,
+		flag:  func(f *Flags) []string { return f.Hosted },
+		parse: func(s *Serve, v []string) ([]string, error) { return parseHostedZones(s, v) }},
 	{name: "trusted-proxy", example: "--trusted-proxy 192.0.2.0/24", list: true, commas: true,
 		flag:  func(f *Flags) []string { return f.Proxy },
 		parse: func(s *Serve, v []string) ([]string, error) { return parseProxies(s, v) }},
@@ -337,6 +352,27 @@ func parseZoneFiles(s *Serve, values []string) ([]string, error) {
 	return texts, nil
 }
 
+func parseHostedZones(s *Serve, values []string) ([]string, error) {
+	var texts []string
+	for _, v := range values {
+		zone, id, ok := strings.Cut(v, "=")
+		id = strings.TrimPrefix(id, "/hostedzone/")
+		if !ok || id == "" || len(id) > 32 || strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") != "" {
+			return nil, fmt.Errorf("%q is not a zone, =, and the ID of a hosted zone", v)
+		}
+		apex, err := dnsname.Parse(zone)
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := s.HostedZones[apex]; twice {
+			return nil, &Error{Why: fmt.Sprintf("zone %s has two hosted zones", apex), Fix: "give the one that its parent delegates to"}
+		}
+		s.HostedZones[apex] = id
+		texts = append(texts, apex.String()+"="+id)
+	}
+	return texts, nil
+}
+
 func parseProxies(s *Serve, values []string) ([]string, error) {
 	var texts []string
 	for _, v := range values {
@@ -384,8 +420,13 @@ func (s *Serve) check() error {
 		}
 		return &Error{name, from, why, fix}
 	}
+	if s.Route53 && s.Default("dns") {
+		s.noDNS()
+	}
 	pair := s.TLSCert != "" && s.TLSKey != ""
 	switch {
+	case len(s.HostedZones) > 0 && !s.Route53:
+		return bad("hosted-zone", "nothing is published in Route 53", "add --publish route53, or leave the hosted zone out")
 	case s.TLSCert != "" && s.TLSKey == "":
 		return bad("tls-cert", "a certificate needs its key", "add --tls-key FILE")
 	case s.TLSKey != "" && s.TLSCert == "":
@@ -407,6 +448,11 @@ func (s *Serve) check() error {
 	}
 	if err := s.checkListeners(bad); err != nil {
 		return err
+	}
+	for apex := range s.HostedZones {
+		if !slices.Contains(s.Zones, apex) {
+			return bad("hosted-zone", fmt.Sprintf("%s is not one of the zones", apex), "add --zone "+apex.String()+", or leave its hosted zone out")
+		}
 	}
 	for apex := range s.ZoneFiles {
 		if !slices.Contains(s.Zones, apex) {
@@ -430,6 +476,13 @@ func (s *Serve) check() error {
 		}
 	}
 	return nil
+}
+
+// noDNS turns the default listeners for DNS off: Route 53 answers.
+func (s *Serve) noDNS() {
+	s.DNS = nil
+	i := slices.IndexFunc(s.Sources, func(src Source) bool { return src.Name == "dns" })
+	s.Sources[i].Values = []string{off}
 }
 
 // checkListeners refuses two listeners that would want the same port.
