@@ -214,7 +214,7 @@ type Publisher interface {
 type Published struct {
 	Generation uint64  // that DNS shows; meaningless if Err is not nil
 	Shown      []RRset // what DNS shows at that generation
-	Err        error   // why it is not known to show it
+	Err        error   // why it is not known to show it; see ErrNotTaken
 }
 
 // Zones are the zones that an installation serves.

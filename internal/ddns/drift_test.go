@@ -378,3 +378,57 @@ func TestInspectGoesOn(t *testing.T) {
 		t.Errorf("in doubt about the pass itself: %+v after %d looks", out, d.Looks())
 	}
 }
+
+// TestUntaken: a state that DNS does not take is tried again with growing pauses,
+// a newer one at once, and no other host waits for it.
+func TestUntaken(t *testing.T) {
+	w := newWorld(t)
+	var tried []string
+	poisoned := true
+	w.Service.Publisher = publisher(func(ctx context.Context, hosts []*ddns.Host) []ddns.Published {
+		out := w.dns.Publish(ctx, hosts)
+		for i, h := range hosts {
+			tried = append(tried, h.Name.String())
+			if poisoned && h.Name == named("bad.dyn.example.org") {
+				out[i] = ddns.Published{Err: fmt.Errorf("publish %s: %w", h.Name, ddns.ErrNotTaken)}
+			}
+		}
+		return out
+	})
+	bad, good := w.add(t, "bad.dyn.example.org"), w.add(t, "good.dyn.example.org")
+	w.must(t, by(bad, home))
+	minutes := []int{}
+	for minute := range 300 {
+		if minute%7 == 0 {
+			w.must(t, by(good, fmt.Sprintf("198.51.100.%d", minute%250+1)))
+		}
+		tried = nil
+		if err := w.Repair(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(tried) > 0 {
+			minutes = append(minutes, minute)
+		}
+		w.pass(time.Minute)
+	}
+	if got, want := fmt.Sprint(minutes), "[0 1 3 7 15 31 63 123 183 243]"; got != want {
+		t.Errorf("tried in minutes %s, want %s", got, want)
+	}
+	if h := w.host(t, "good.dyn.example.org"); h.Published != h.Generation {
+		t.Errorf("the other host is published at %d of %d", h.Published, h.Generation)
+	}
+	// A newer state is another one.
+	tried = nil
+	w.must(t, by(bad, "198.51.100.9"))
+	if err := w.Repair(t.Context()); err != nil || len(tried) != 2 {
+		t.Errorf("a newer state: tried %s, %v", tried, err)
+	}
+	poisoned = false
+	w.pass(2 * time.Minute)
+	if err := w.Repair(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if h := w.host(t, "bad.dyn.example.org"); h.Published != h.Generation {
+		t.Errorf("published at %d of %d", h.Published, h.Generation)
+	}
+}

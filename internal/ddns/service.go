@@ -39,6 +39,7 @@ type Service struct {
 	refusals *refusals
 	asked    *buckets[dnsname.Name] // of DNS, on behalf of updates that change nothing
 	ownPass  atomic.Pointer[Pass]   // where the Store keeps none
+	untaken  untaken                // states that DNS does not take
 	checks   chan struct{}          // one slot per proof check in flight
 	waiting  atomic.Int64           // checks that wait for a slot
 
@@ -415,16 +416,20 @@ func (s *Service) settle(ctx context.Context, h *Host, p Published) (*Host, erro
 // Repair publishes every host that DNS is not known to show. It is what mends a
 // crash between storing and publishing, and an outage of DNS. An error means
 // that the store could not list them all; what DNS did not take stays
-// unpublished, is logged, and is for the next call.
+// unpublished, is logged, and is for the next call; what DNS refused for what it
+// says (ErrNotTaken) is tried again after 1, 2, 4 … 60 minutes.
 func (s *Service) Repair(ctx context.Context) error {
 	if s.Publisher == nil {
 		return nil
 	}
 	now := s.Now()
 	return pages(ctx, s.Store.Unpublished, func(hosts []*Host) {
-		s.publishAll(ctx, slices.DeleteFunc(slices.Clone(hosts), func(h *Host) bool {
-			return now.Sub(h.ChangedAt).Abs() < s.Grace // a clock may have been set back
-		}))
+		hosts = slices.DeleteFunc(slices.Clone(hosts), func(h *Host) bool {
+			return now.Sub(h.ChangedAt).Abs() < s.Grace || s.untaken.waits(h, now) // a clock may have been set back
+		})
+		for i, err := range s.publishAll(ctx, hosts) {
+			s.untaken.note(hosts[i], err, now)
+		}
 	})
 }
 
