@@ -456,6 +456,11 @@ func FuzzParse(f *testing.F) {
 			}
 			ours++
 			label = e.key
+			for i, component := range l.items { // the lines are in its order
+				if name, _, _ := strings.Cut(lines[i], ": "); writeBare(component.value) != name {
+					t.Fatalf("line %d of the base is out of order: %q", i+1, base)
+				}
+			}
 			if got := writeList(l); got != fields[`"@signature-params"`] {
 				t.Fatalf("signed are %q, sent %q", fields[`"@signature-params"`], got)
 			}

@@ -64,7 +64,7 @@ func (s *Signer) Sign(r *http.Request, body []byte, now time.Time) error {
 	if host == "" {
 		host = r.URL.Host
 	}
-	if r.URL.Scheme != "https" && r.URL.Scheme != "http" || r.URL.Opaque != "" {
+	if r.URL.Scheme != "https" && r.URL.Scheme != "http" {
 		return malformed("the URL is not one that can be signed", "use https://HOST/PATH")
 	}
 	authority, err := Authority(r.URL.Scheme, host)
@@ -92,6 +92,8 @@ func (s *Signer) Sign(r *http.Request, body []byte, now time.Time) error {
 	if r.Header == nil {
 		r.Header = make(http.Header)
 	}
+	// What is sent is what was signed: a server behind a proxy that ends TLS
+	// cannot know that :443 was the scheme's own port.
 	r.Host = authority
 	r.Header.Del("Content-Digest")
 	if t.digest != "" {

@@ -113,6 +113,21 @@ func TestSignAgain(t *testing.T) {
 	}
 }
 
+// Host goes out in the spelling that was signed, so that it holds where the
+// server cannot know the scheme.
+func TestHostBehindProxy(t *testing.T) {
+	r := newRequest(t, "PUT", "https://DDNS.example.com:443"+target, "{}")
+	if err := newSigner(t).Sign(r, []byte("{}"), clock); err != nil {
+		t.Fatal(err)
+	}
+	got := overWire(t, r, []byte("{}"))
+	got.TLS = nil // the proxy ends it
+	m, err := signature.Parse(got, []byte("{}"), "")
+	if err != nil || !m.Verify(publicKey(t)) {
+		t.Errorf("Host %q: %v, %v", got.Host, m, err)
+	}
+}
+
 // The order holds in one second, over a clock that goes back, and when many sign
 // at once.
 func TestOrder(t *testing.T) {
@@ -202,7 +217,16 @@ func TestLearn(t *testing.T) {
 	s := newSigner(t)
 	for _, nonsense := range []time.Time{{}, time.Unix(math.MaxInt64, 0), time.Unix(math.MinInt64, 0)} {
 		s.Learn(nonsense, clock)
-		_ = s.Sign(newRequest(t, "PUT", "https://"+authority+target, "{}"), []byte("{}"), clock) // far from any time
+		r := newRequest(t, "PUT", "https://"+authority+target, "{}")
+		switch err := s.Sign(r, []byte("{}"), clock); {
+		case errors.Is(err, signature.ErrTime):
+		case err != nil:
+			t.Error(err)
+		default: // far from any time, but a signature
+			if _, err := signature.Parse(overWire(t, r, nil), []byte("{}"), ""); err != nil {
+				t.Errorf("after a server's time of %d: %v", nonsense.Unix(), err)
+			}
+		}
 		s.Learn(clock, clock)
 		if got := next(t, s, clock); got != created && got != created+1 {
 			t.Errorf("after a server's time of %d created is %d, want %d", nonsense.Unix(), got, created)

@@ -79,9 +79,6 @@ func (e *Error) Unwrap() error { return e.Kind }
 
 func malformed(why, fix string) error { return &Error{ErrMalformed, why, fix} }
 
-// strictBase64 refuses bits beyond the end. It skips CR and LF all the same.
-var strictBase64 = base64.StdEncoding.Strict()
-
 // components are what the profile covers, as they stand in a list. The last is
 // for requests with a body.
 var components = [...]string{`"@method"`, `"@authority"`, `"@path"`, `"content-digest"`}

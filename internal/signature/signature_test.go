@@ -318,8 +318,8 @@ func TestParseRefuses(t *testing.T) {
 		{"signature twice", signature.ErrMalformed, sent(good.signature + ", " + good.signature)},
 		{"signature on two lines", signature.ErrMalformed, sent(good.signature + "\n" + good.signature)},
 
-		{"two with the tag", signature.ErrMalformed, input("a=" + list + params + ", b=" + list + params)},
-		{"two lines with the tag", signature.ErrMalformed, input("a=" + list + params + "\nb=" + list + params)},
+		{"two with the tag", signature.ErrMalformed, func(w *wire) { w.input += ", b=" + list + params; w.signature += ", b=" + value }},
+		{"two lines with the tag", signature.ErrMalformed, func(w *wire) { w.input += "\nb=" + list + params; w.signature += "\nb=" + value }},
 		{"label twice", signature.ErrMalformed, input("a=" + list + params + ", a=()")},
 		{"no list", signature.ErrMalformed, input(`godwit="x"` + params)},
 		{"true", signature.ErrMalformed, input(`godwit` + params)},
@@ -445,6 +445,7 @@ func TestParseTakes(t *testing.T) {
 		"label":                `*a-1.b_c=` + list + params,
 		"order of components":  `godwit=("content-digest" "@path" "@authority" "@method")` + params,
 		"order of parameters":  `godwit=` + list + `;tag="godwit";alg="ed25519";keyid="k7m2qx4p";created=1767225600`,
+		"space around":         " \tgodwit=" + list + params + "\t ",
 		"nonce":                `godwit=` + list + `;nonce="a \"b\" \\c"` + params,
 		"expires":              `godwit=` + list + params + `;expires=1767225600`,
 		"others of all types":  `a=("@method";sf "x";b=1.5 tok/en :AA==:;c=-1);s="a, b=\"";f=?0;t;tag="other", godwit=` + list + params + `, b=()`,
