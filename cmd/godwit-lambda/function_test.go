@@ -42,6 +42,26 @@ func TestStart(t *testing.T) {
 	}
 }
 
+// What would make the function larger and slower to start is not linked, by
+// whatever way it might come in.
+func TestLinks(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-tags", "lambda.norpc", ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for pkg := range strings.Lines(string(out)) {
+		pkg = strings.TrimSpace(pkg)
+		for _, banned := range []string{
+			"html/template", "text/template", "net/rpc", "encoding/gob", "database/sql", "testing", "modernc.org/", "codeberg.org/",
+			"github.com/aws/aws-sdk-go-v2/service/", "github.com/aws/aws-sdk-go-v2/config", "github.com/alecthomas/",
+		} {
+			if pkg == banned || strings.HasSuffix(banned, "/") && strings.HasPrefix(pkg, banned) {
+				t.Errorf("the function links %s", pkg)
+			}
+		}
+	}
+}
+
 // What bench/lambda.sh builds is built here too.
 func TestTimedBuilds(t *testing.T) {
 	if out, err := exec.Command("go", "vet", "-tags", "timed", ".").CombinedOutput(); err != nil {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"log"
 	"os"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -15,5 +16,6 @@ func main() {
 	if err != nil {
 		os.Exit(1)
 	}
+	log.SetFlags(0) // the loop logs events that failed, as JSON
 	lambda.Start(handler)
 }
