@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // TestGuesses floods a host and a name that is no host with wrong proofs. They
@@ -29,6 +32,7 @@ func TestGuesses(t *testing.T) {
 	if got, err := d.updateFrom("127.0.7.1", host.Name, host.Secret); err != nil || got.body != hasBeenSet(host.Name, "127.0.7.1") {
 		t.Fatalf("the owner's first update: %d %s (%v)", got.status, got.body, err)
 	}
+	atRest(t, d.data)
 	before := fingerprint(t, d.data)
 
 	var running sync.WaitGroup
@@ -80,6 +84,23 @@ func TestGuesses(t *testing.T) {
 	if got, err := d.updateFrom("127.0.7.200", host.Name, host.Secret); err != nil || got.body != hasBeenSet(host.Name, "127.0.7.200") {
 		t.Errorf("the owner next door: %d %s (%v)", got.status, got.body, err)
 	}
+}
+
+// atRest waits until a store that nobody writes to has brought its last change
+// into its row.
+func atRest(t *testing.T, dir string) {
+	t.Helper()
+	needProgram(t, "sqlite3")
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		out, err := exec.CommandContext(t.Context(), "sqlite3", "-readonly", filepath.Join(dir, "godwit.db"), "select count(*) from pending").CombinedOutput()
+		if err != nil {
+			t.Fatalf("sqlite3: %v: %s", err, out)
+		}
+		if strings.TrimSpace(string(out)) == "0" {
+			return
+		}
+	}
+	t.Fatal("a change is pending for a minute")
 }
 
 // fingerprint tells of every file of a data directory its size, the time it was
