@@ -204,8 +204,8 @@ func (w *recorder) Write(p []byte) (int, error) { return w.body.Write(p) }
 type Call struct {
 	Time    time.Time
 	Action  string
-	Zone    string // ID; "" if the action has none
-	Changes []Change
+	Zone    string   // ID; "" if the action has none
+	Changes []Change // as far as they could be read; nil if the call was throttled
 	Query   string
 	Status  int    // 0: the connection was cut
 	Code    string // of the error that was answered, if one was
@@ -416,13 +416,13 @@ func (r *Route53) serve(in *http.Request, q *route53Call) route53Answer {
 	if f := r.verify(in, q.body); f != nil {
 		return r.refuse(f)
 	}
+	if f := r.take(q); f != nil {
+		return r.refuse(f)
+	}
 	var shape *route53Error
 	if q.Action == ChangeSets {
 		q.changes, shape = parseChanges(q.body)
 		q.Changes = q.changes
-	}
-	if f := r.take(q); f != nil {
-		return r.refuse(f)
 	}
 	fault := r.faulty(q)
 	if fault != nil && fault.Wait != nil {
@@ -453,12 +453,9 @@ func (r *Route53) take(q *route53Call) *route53Error {
 	case CreateZone, DeleteZone:
 		cost = 2
 	case ChangeSets:
-		for _, c := range q.changes {
-			cost++
-			if c.Action == "UPSERT" {
-				cost++
-			}
-		}
+		// Counted, not read: what is throttled must cost little here, for clients
+		// repeat it often.
+		cost = bytes.Count(q.body, []byte("</Change>")) + bytes.Count(q.body, []byte(">UPSERT<"))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -26,7 +26,7 @@ const (
 )
 
 // errShape is what every failure to read a request says.
-var errShape = errors.New("Invalid XML")
+var errShape = errors.New("invalid XML")
 
 // parseElement reads one document in Route 53's namespace. Depth and the number
 // of children are bounded, the length is by the caller.

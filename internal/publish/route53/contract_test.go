@@ -29,12 +29,15 @@ import (
 // Route 53 may refuse a batch.
 func TestContract(t *testing.T) {
 	for name, c := range map[string]awstest.Route53Config{
-		"messages":           {},
+		"throttled for real": {Rates: awstest.Rates2026(), MaxSets: -1},
 		"a root of its own":  {OwnRoot: true},
 		"no messages":        {Silent: true},
-		"throttled for real": {Rates: awstest.Rates2026(), MaxSets: -1},
 	} {
 		for _, demand := range publishtest.Cases() {
+			// How a refusal is worded matters only where something is refused.
+			if refuses := strings.Contains(demand.Name, "refused") || strings.Contains(demand.Name, "late"); c.MaxSets == 0 && !refuses {
+				continue
+			}
 			t.Run(name+"/"+demand.Name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					if err := demand.Check(t.Context(), open(t, c).setup(false)); err != nil {

@@ -30,7 +30,7 @@ type job struct {
 	host   *ddns.Host // to be published; may become newer than the one asked for
 	wanted []ddns.RRset
 	pairs  [kinds][]pair // how that differs from Host.Shown
-	err    error         // why DNS is not known to show it
+	errs   [kinds]error  // why DNS is not known to show what the host says of a kind
 }
 
 // publish makes h the state that is to be published.
@@ -49,10 +49,10 @@ func (j *job) doubtful() bool {
 	return j.host.Published+1 < j.host.Generation || len(j.pairs[addresses])+len(j.pairs[texts]) == 0
 }
 
-// fail notes why DNS is not known to show the job's host; the first reason stays.
-func (j *job) fail(err error) {
-	if j.err == nil {
-		j.err = err
+// fail notes why DNS is not known to show a kind; the first reason stays.
+func (j *job) fail(k kind, err error) {
+	if j.errs[k] == nil {
+		j.errs[k] = err
 	}
 }
 

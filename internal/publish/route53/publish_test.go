@@ -336,6 +336,23 @@ func TestPoisoned(t *testing.T) {
 	}
 }
 
+// TestChallengeBesidePoison: a certificate does not wait for an address that
+// DNS does not take.
+func TestChallengeBesidePoison(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := open(t, awstest.Route53Config{})
+		h := host(t, "nas", 1)
+		h.TXT = []ddns.TXT{{Value: "one"}}
+		w.Poison(h.Name.String())
+		if r := w.Publish(t.Context(), []*ddns.Host{h})[0]; r.Err == nil {
+			t.Error("no error")
+		}
+		if got := w.shows("_acme-challenge.nas.dyn.example.org", "TXT"); got != `60 "one"` {
+			t.Error(got)
+		}
+	})
+}
+
 // TestDenied: a role that may not change one name hinders no other; one that
 // may change nothing is asked a few times only.
 func TestDenied(t *testing.T) {

@@ -109,7 +109,7 @@ func (p *Publisher) Publish(ctx context.Context, hosts []*ddns.Host) []ddns.Publ
 		j := &jobs[i]
 		zone, err := p.zone(h.Zone)
 		if err != nil {
-			j.fail(err)
+			j.fail(addresses, err)
 			continue
 		}
 		j.publish(h)
@@ -135,8 +135,9 @@ func (p *Publisher) Publish(ctx context.Context, hosts []*ddns.Host) []ddns.Publ
 	}
 	results := make([]ddns.Published, len(hosts))
 	for i := range jobs {
-		if j := &jobs[i]; j.err != nil {
-			results[i].Err = fmt.Errorf("publish %s in Route 53: %w", hosts[i].Name, j.err)
+		j := &jobs[i]
+		if err := errors.Join(j.errs[:]...); err != nil {
+			results[i].Err = fmt.Errorf("publish %s in Route 53: %w", hosts[i].Name, err)
 		} else {
 			results[i] = ddns.Published{Generation: j.host.Generation, Shown: j.wanted}
 		}
@@ -158,9 +159,6 @@ func (p *Publisher) publishZone(ctx context.Context, zone string, jobs []*job) {
 		r := &run{Publisher: p, ctx: ctx, zone: zone}
 		var ready, doubtful []*unit
 		for _, j := range jobs {
-			if j.err != nil {
-				continue
-			}
 			switch {
 			case !j.doubtful():
 				ready = append(ready, j.units(k, j.pairs[k])...)
@@ -232,7 +230,7 @@ func (r *run) hopeless() bool { return r.refused >= maxRefused && !r.granted }
 
 func fail(batch []*unit, err error) {
 	for _, u := range batch {
-		u.job.fail(err)
+		u.job.fail(u.kind, err)
 	}
 }
 
@@ -269,7 +267,7 @@ func (r *run) look(units []*unit, cause error) []*unit {
 	asked := units[:0:0]
 	for _, u := range units {
 		if u.looked >= maxLooks {
-			u.job.fail(fmt.Errorf("could not confirm that it is shown: %w", cause))
+			u.job.fail(u.kind, fmt.Errorf("could not confirm that it is shown: %w", cause))
 			continue
 		}
 		u.looked++
@@ -297,26 +295,26 @@ func (r *run) look(units []*unit, cause error) []*unit {
 // decide plans a unit again from what is shown.
 func (r *run) decide(u *unit, shown map[key]record, cause error) []*unit {
 	j := u.job
-	if j.err != nil {
-		return nil
+	if j.errs[u.kind] != nil {
+		return nil // another part of it has failed
 	}
 	refused := cause != nil && !unknown(cause)
 	pairs, err := j.plan(u.kind, shown)
 	pairs = u.own(pairs)
 	if err == nil && refused && samePairs(pairs, u.pairs) {
-		j.fail(cause) // it was as believed: DNS does not take it
+		j.fail(u.kind, cause) // it was as believed: DNS does not take it
 		return nil
 	}
 	if len(pairs) > 0 && !samePairs(pairs, u.pairs) {
 		// Somebody else has published. What they know, the store knows.
 		newer, readErr := r.newest(j.host)
 		if readErr != nil {
-			j.fail(errors.Join(cause, readErr))
+			j.fail(u.kind, errors.Join(cause, readErr))
 			return nil
 		}
 		if newer != j.host {
 			if u.kind != addresses || newer.Zone != j.host.Zone || u.part != nil {
-				j.fail(fmt.Errorf("the host has changed meanwhile, to generation %d: that is to be published", newer.Generation))
+				j.fail(u.kind, fmt.Errorf("the host has changed meanwhile, to generation %d: that is to be published", newer.Generation))
 				return nil
 			}
 			j.publish(newer)
@@ -324,7 +322,7 @@ func (r *run) decide(u *unit, shown map[key]record, cause error) []*unit {
 		}
 	}
 	if err != nil {
-		j.fail(err)
+		j.fail(u.kind, err)
 		return nil
 	}
 	if u.part != nil {
