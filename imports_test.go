@@ -32,18 +32,29 @@ var mayImport = []struct{ pkg, list string }{
 	{"ddns/storetest", "ddns dnsname"},
 	{"ddns/publishtest", "ddns dnsname"},
 
-	{"store/sqlite", "ddns dnsname"}, // back ends
+	{"awscall", ""}, // back ends
+	{"store/sqlite", "ddns dnsname"},
+	{"store/dynamodb", "awscall ddns dnsname"},
 	{"zone", "dnsname"},
 	{"publish/authority", "ddns dnsname zone"},
+	{"publish/route53", "awscall ddns dnsname"},
 
 	{"api", "dnsname"}, // front ends, and the other end of the wire
 	{"httpserver", "api ddns dnsname"},
 	{"dnsserver", "ddns dnsname zone"},
+	{"lambdaserver", ""},
+	{"signature", ""},
 	{"client", "api dnsname"},
+
+	{"awsstack", "awscall dnsname"}, // an installation in AWS, and what stands in for AWS in tests
+	{"awstest", "dnsname"},
 
 	{"config", "dnsname"}, // programs, and tests from outside
 	{"cmd/godwit", "*"},
+	{"cmd/godwit-lambda", "*"},
 	{"e2e", "*"},
+	{"bench/src/awsstub", ""},
+	{"bench/src/lamdrive", "awstest"},
 }
 
 // onlyIn says which packages may import a module from outside. What tests
@@ -52,7 +63,13 @@ var onlyIn = []struct{ module, list string }{
 	{"codeberg.org/miekg/dns", "zone publish/authority dnsserver e2e"},
 	{"github.com/BurntSushi/toml", "config"},
 	{"github.com/alecthomas/kong", "config cmd/godwit"},
+	{"github.com/aws/aws-lambda-go", "cmd/godwit-lambda"},
+	{"github.com/aws/aws-sdk-go-v2/aws", "awscall awsstack cmd/godwit cmd/godwit-lambda"},
+	{"github.com/aws/aws-sdk-go-v2/config", "cmd/godwit"},
+	{"github.com/aws/aws-sdk-go-v2/service", "awsstack"},
+	{"github.com/aws/smithy-go", "awsstack cmd/godwit"},
 	{"github.com/google/go-cmp", "ddns/storetest"},
+	{"go.yaml.in/yaml/v4", "awstest"},
 	{"github.com/rogpeppe/go-internal", "e2e"},
 	{"golang.org/x/net/idna", "dnsname"},
 	{"golang.org/x/sync", "publish/authority dnsserver httpserver cmd/godwit"},
@@ -70,6 +87,8 @@ var mustNotReach = []struct{ root, list, why string }{
 	{"zone", "net net/http os os/exec syscall database/sql ddns", "what a question gets is decided without I/O"},
 	{"api", "net os database/sql ddns", "wire types are for both ends"},
 	{"client", "ddns zone store/sqlite publish/authority dnsserver httpserver", "the client links no core and no server"},
+	{"signature", "ddns os/exec database/sql", "the agent signs, and links no core"},
+	{"awscall", "ddns os/exec database/sql github.com/aws/aws-sdk-go-v2/config", "the function starts fast"},
 	{"agent", "ddns zone store/sqlite publish/authority dnsserver httpserver", "the agent links no core and no server"},
 	{"cmd/godwit-agent", "ddns zone store/sqlite publish/authority dnsserver httpserver codeberg.org/miekg/dns modernc.org/sqlite", "the agent fits a router"},
 	{"cmd/godwit-lambda", "zone store/sqlite publish/authority dnsserver codeberg.org/miekg/dns modernc.org/sqlite", "a function that starts fast links no server of ours"},
@@ -336,7 +355,7 @@ func goFiles(t *testing.T) []string {
 func packageOf(file string) string { return strings.TrimPrefix(path.Dir(file), "internal/") }
 
 func folder(pkg string) string {
-	if strings.HasPrefix(pkg, "cmd/") || pkg == "e2e" {
+	if strings.HasPrefix(pkg, "cmd/") || strings.HasPrefix(pkg, "bench/") || pkg == "e2e" {
 		return pkg
 	}
 	return "internal/" + pkg
