@@ -290,7 +290,7 @@ func (s *Stack) operatorPolicy(account string, stack *types.Stack, tableName str
 	return map[string]any{"Version": "2012-10-17", "Statement": []any{
 		allow(stackID[:strings.LastIndexByte(stackID, '/')+1]+"*", "cloudformation:DescribeStacks"),
 		allow([]string{table, table + "/index/" + indexes[0], table + "/index/" + indexes[1]}, "dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem",
-			"dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateItem"),
+			"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan", "dynamodb:UpdateItem"),
 		allow(arns, "route53:ChangeResourceRecordSets", "route53:GetHostedZone", "route53:ListResourceRecordSets"),
 	}}
 }
