@@ -112,9 +112,10 @@ type machine struct {
 	stem  string // of this run's names: all runs share one store
 }
 
-// model compares a store with the naive one over random runs. Each run has
-// names of its own in one store, which is far cheaper than a store for each.
-func model(t *testing.T, open func(t *testing.T) ddns.Store) {
+// Model compares a store with a naive one over random runs. It is part of Run,
+// and stands alone for a further form of a store that has passed that. Each run
+// has names of its own in one store, which is far cheaper than a store for each.
+func Model(t *testing.T, open func(t *testing.T) ddns.Store) {
 	s := open(t)
 	run := 0
 	rapid.Check(t, func(rt *rapid.T) {

@@ -63,7 +63,7 @@ func Run(t *testing.T, open func(t *testing.T) ddns.Store) {
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}
-	t.Run("model", func(t *testing.T) { model(t, open) })
+	t.Run("model", func(t *testing.T) { Model(t, open) })
 }
 
 var (

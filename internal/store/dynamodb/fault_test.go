@@ -17,10 +17,9 @@ import (
 	"godwit/internal/store/dynamodb"
 )
 
-// TestFaults: whatever happens to a call, before or after it took effect, a
+// testFaults: whatever happens to a call, before or after it took effect, a
 // command that succeeded was done once, and one that did not was not done twice.
-func TestFaults(t *testing.T) {
-	d := newDatabase(t)
+func testFaults(t *testing.T, d *database) {
 	const www = "www.dyn.example.org"
 	for name, f := range map[string]fault{
 		"throttled": throttle, "500 before": fail, "500 after": failLate, "cut before": cutEarly, "cut after": cutLate, "transaction at work": conflict,
@@ -28,9 +27,9 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			x := d.newSite(t, d.table())
 			// each does something again and again, and each time another call goes wrong.
-			each := func(doing string, do func() error, check func() error) {
+			each := func(doing string, calls int, do func() error, check func() error) {
 				t.Helper()
-				for n := 1; n <= 7; n++ {
+				for n := 1; n <= calls; n++ {
 					x.p.watch(func(i int, action string) fault {
 						if i != n || f == conflict && action != "UpdateItem" {
 							return none
@@ -75,7 +74,7 @@ func TestFaults(t *testing.T) {
 				}
 				return err
 			}
-			each("update", func() error {
+			each("update", 3, func() error {
 				address, want = address+1, want+1
 				out, err := x.Update(t.Context(), seedUpdate(www, secret, fmt.Sprintf("198.51.100.%d", address)))
 				if err == nil && (!out.Changed || out.Unconfirmed != nil) {
@@ -83,7 +82,7 @@ func TestFaults(t *testing.T) {
 				}
 				return err
 			}, moved)
-			each("rotate", func() error {
+			each("rotate", 4, func() error {
 				want++
 				made, err := x.Rotate(t.Context(), named(www), ddns.Secret{}, nil)
 				secret = made.Token.Reveal()
@@ -96,7 +95,7 @@ func TestFaults(t *testing.T) {
 				return err
 			})
 			n := 0
-			each("add and remove", func() error {
+			each("add and remove", 7, func() error {
 				n++
 				name := named(fmt.Sprintf("h%d.dyn.example.org", n))
 				_, err := x.Add(t.Context(), name, ddns.Settings{Wildcard: new(true)}, ddns.Secret{})
@@ -116,10 +115,9 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestManyFaults: random faults on every fifth call, from several functions.
+// testManyFaults: random faults on every fifth call, from several functions.
 // Each acknowledged change is in the history once and DNS ends at the newest.
-func TestManyFaults(t *testing.T) {
-	d := newDatabase(t)
+func testManyFaults(t *testing.T, d *database) {
 	x := d.newSite(t, d.table(), func(c *awscall.Config) { c.Attempts = 4 })
 	made, err := x.Add(t.Context(), named("www.dyn.example.org"), ddns.Settings{Addresses: new(ddns.AnyAddress)}, ddns.Secret{})
 	if err != nil {
@@ -171,10 +169,9 @@ func TestManyFaults(t *testing.T) {
 	}
 }
 
-// TestDown: while the table is away every door says unavailable, and nothing is
+// testDown: while the table is away every door says unavailable, and nothing is
 // done; afterwards all is as before.
-func TestDown(t *testing.T) {
-	d := newDatabase(t)
+func testDown(t *testing.T, d *database) {
 	x := d.newSite(t, d.table())
 	made, err := x.Add(t.Context(), named("www.dyn.example.org"), ddns.Settings{}, ddns.Secret{})
 	if err != nil {
@@ -199,9 +196,8 @@ func TestDown(t *testing.T) {
 	}
 }
 
-// TestNoPhantoms: nothing that is written of an unknown name makes an item.
-func TestNoPhantoms(t *testing.T) {
-	d := newDatabase(t)
+// testNoPhantoms: nothing that is written of an unknown name makes an item.
+func testNoPhantoms(t *testing.T, d *database) {
 	for _, adopted := range []bool{false, true} {
 		x := d.newSite(t, d.table())
 		if adopted {
@@ -243,9 +239,8 @@ func TestNoPhantoms(t *testing.T) {
 	}
 }
 
-// TestLimits of DynamoDB are said in words, and nothing is done beyond them.
-func TestLimits(t *testing.T) {
-	d := newDatabase(t)
+// testLimits of DynamoDB are said in words, and nothing is done beyond them.
+func testLimits(t *testing.T, d *database) {
 	x := d.newSite(t, d.table())
 	router, err := x.Add(t.Context(), named("router.dyn.example.org"), ddns.Settings{}, ddns.Secret{})
 	if err != nil {
@@ -299,9 +294,8 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestUnprocessed: what a batch leaves out is asked for again, and not for ever.
-func TestUnprocessed(t *testing.T) {
-	d := newDatabase(t)
+// testUnprocessed: what a batch leaves out is asked for again, and not for ever.
+func testUnprocessed(t *testing.T, d *database) {
 	table := d.table()
 	x := d.newSite(t, table)
 	if err := x.store.SetAdopted(t.Context(), true); err != nil {
@@ -345,10 +339,9 @@ func TestUnprocessed(t *testing.T) {
 	}
 }
 
-// TestGarbage: an answer that is not DynamoDB's is no state of a host, and a
+// testGarbage: an answer that is not DynamoDB's is no state of a host, and a
 // write that gets one may have been made.
-func TestGarbage(t *testing.T) {
-	d := newDatabase(t)
+func testGarbage(t *testing.T, d *database) {
 	for _, text := range []string{``, `<html>`, `[]`, `{"Item":`, `{"Item":{"hostname":{"S":"www.dyn.example.org"},"data":{"N":"1"}}}`,
 		`{"Item":{"hostname":{"S":"www.dyn.example.org"},"data":{"S":"{}"},"gw_gen":{"S":"x"}}}`} {
 		url := answering(t, func(string) string { return text })
@@ -366,10 +359,9 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// TestWiped: a row that the reference's tools have put anew is a host of theirs
+// testWiped: a row that the reference's tools have put anew is a host of theirs
 // again, and what is left of ours harms nobody.
-func TestWiped(t *testing.T) {
-	d := newDatabase(t)
+func testWiped(t *testing.T, d *database) {
 	x := d.newSite(t, d.table())
 	const www = "www.dyn.example.org"
 	made, err := x.Add(t.Context(), named(www), ddns.Settings{}, ddns.NewSecret("a secret of my own"))
@@ -400,9 +392,8 @@ func TestWiped(t *testing.T) {
 	}
 }
 
-// TestPass is kept for processes that come and go.
-func TestPass(t *testing.T) {
-	d := newDatabase(t)
+// testPass is kept for processes that come and go.
+func testPass(t *testing.T, d *database) {
 	table := d.table()
 	a, b := d.store(table), d.store(table)
 	if p, err := a.Pass(t.Context()); err != nil || p != (ddns.Pass{}) {
@@ -420,9 +411,8 @@ func TestPass(t *testing.T) {
 	}
 }
 
-// TestInspectFar goes on where it stopped, over pages of the table.
-func TestInspectFar(t *testing.T) {
-	d := newDatabase(t)
+// testInspectFar goes on where it stopped, over pages of the table.
+func testInspectFar(t *testing.T, d *database) {
 	x := d.newSite(t, d.table())
 	zone := []dnsname.Name{named("dyn.example.org")}
 	for i := range 5 {

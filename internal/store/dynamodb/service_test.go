@@ -168,10 +168,9 @@ func addresses(owner string, ttl uint32, list ...string) ddns.RRset {
 // home and moved are public, as a host of the reference's takes no other.
 const home, moved = "176.32.100.36", "176.32.100.37"
 
-// TestBothDirections: rows of the reference's tools are our hosts, and its
+// testBothDirections: rows of the reference's tools are our hosts, and its
 // function goes on reading them after anything that we did.
-func TestBothDirections(t *testing.T) {
-	d := newDatabase(t)
+func testBothDirections(t *testing.T, d *database) {
 	for name, c := range map[string]struct {
 		key, sent, secret string
 		broken            bool // the reference's function cannot read the row before we have mended it
@@ -280,9 +279,8 @@ func (x *site) editData(t *testing.T, key, from, to string) {
 	x.d.do("UpdateItem", fmt.Sprintf(`{"TableName":%q,"Key":{"hostname":{"S":%q}},"UpdateExpression":"SET #d=:d","ExpressionAttributeNames":{"#d":"data"},"ExpressionAttributeValues":{":d":{"S":%s}}}`, x.table, key, value))
 }
 
-// TestForeignMembers of data and of the row survive every edit of ours.
-func TestForeignMembers(t *testing.T) {
-	d := newDatabase(t)
+// testForeignMembers of data and of the row survive every edit of ours.
+func testForeignMembers(t *testing.T, d *database) {
 	x := d.newSite(t, d.table())
 	x.put("www.dyn.example.org", `{"note":"ü","route_53_zone_id":"Z0DYN","route_53_record_ttl":"60","shared_secret":"s3cret","aws_region":"us-west-2","nested":{"a":[1,{"b":null}]},"route_53_record_type":"A"}`)
 	x.d.do("UpdateItem", fmt.Sprintf(`{"TableName":%q,"Key":{"hostname":{"S":"www.dyn.example.org"}},"UpdateExpression":"SET theirs=:v","ExpressionAttributeValues":{":v":{"SS":["a","b"]}}}`, x.table))
@@ -301,9 +299,8 @@ func TestForeignMembers(t *testing.T) {
 	}
 }
 
-// TestTwoRowsOfOneHost: the one without a dot counts, and is listed alone.
-func TestTwoRowsOfOneHost(t *testing.T) {
-	d := newDatabase(t)
+// testTwoRowsOfOneHost: the one without a dot counts, and is listed alone.
+func testTwoRowsOfOneHost(t *testing.T, d *database) {
 	x := d.newSite(t, d.table())
 	if err := x.store.SetAdopted(t.Context(), true); err != nil {
 		t.Fatal(err)
@@ -320,9 +317,8 @@ func TestTwoRowsOfOneHost(t *testing.T) {
 	}
 }
 
-// TestCalls: what an update costs in calls of the database.
-func TestCalls(t *testing.T) {
-	d := newDatabase(t)
+// testCalls: what an update costs in calls of the database.
+func testCalls(t *testing.T, d *database) {
 	const www = "www.dyn.example.org"
 	t.Run("own table", func(t *testing.T) {
 		x := d.newSite(t, d.table())
@@ -396,10 +392,9 @@ func TestCalls(t *testing.T) {
 	})
 }
 
-// TestTwoFunctions at once on one host: nothing is lost, nothing applied twice,
+// testTwoFunctions at once on one host: nothing is lost, nothing applied twice,
 // and DNS ends at the newest.
-func TestTwoFunctions(t *testing.T) {
-	d := newDatabase(t)
+func testTwoFunctions(t *testing.T, d *database) {
 	table := d.table()
 	x := d.newSite(t, table)
 	made, err := x.Add(t.Context(), named("www.dyn.example.org"), ddns.Settings{Addresses: new(ddns.AnyAddress), Free: new(true)}, ddns.Secret{})
