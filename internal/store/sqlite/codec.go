@@ -160,14 +160,21 @@ func (v *values) num() int64 {
 }
 
 // text reads a string. It shares the column's octets.
-func (v *values) text() (text string) {
+func (v *values) text() string {
 	v.skip()
 	if len(v.rest) > 0 && v.rest[0] == '"' {
 		if end := 1 + strings.IndexByte(v.rest[1:], '"'); end > 0 && strings.IndexByte(v.rest[:end], '\\') < 0 {
-			text, v.rest = v.rest[1:end], v.rest[end+1:]
+			text := v.rest[1:end]
+			v.rest = v.rest[end+1:]
 			return text
 		}
 	}
+	return v.quoted()
+}
+
+// quoted reads a string in which something is quoted. It is apart from text
+// because its result would be allocated there for every string.
+func (v *values) quoted() (text string) {
 	d := json.NewDecoder(strings.NewReader(v.rest))
 	if err := d.Decode(&text); err != nil {
 		v.fail(fmt.Errorf("has no text where one belongs: %w", err))
