@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -315,4 +316,48 @@ func TestRun(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+// TestOvertaken: a publisher that was held up leaves nothing behind, also at a
+// name that the newer state has no more. This one takes away what it is told
+// that DNS shows, and nothing else.
+func TestOvertaken(t *testing.T) {
+	w := newWorld(t)
+	shows := map[string]ddns.RRset{}
+	key := func(set ddns.RRset) string { return fmt.Sprint(set.Owner, set.Type) }
+	var heldUp func() // before the next call does its work
+	w.Service.Publisher = publisher(func(_ context.Context, hosts []*ddns.Host) []ddns.Published {
+		if during := heldUp; during != nil {
+			heldUp = nil
+			during()
+		}
+		var out []ddns.Published
+		for _, h := range hosts {
+			for _, set := range h.Shown {
+				delete(shows, key(set))
+			}
+			for _, set := range h.RRsets() {
+				shows[key(set)] = set
+			}
+			out = append(out, ddns.Published{Generation: h.Generation, Shown: h.RRsets()})
+		}
+		return out
+	})
+	made := w.add(t, "nas.dyn.example.org")
+	w.must(t, by(made, home))
+	set := func(followers ...ddns.Follower) {
+		t.Helper()
+		if _, err := w.Set(t.Context(), made.Host.Name, ddns.Settings{Followers: &followers}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tv := ddns.Follower{Name: named("tv.dyn.example.org"), Low: netip.MustParseAddr("::1"), A: true}
+	heldUp = func() { set() } // while tv is on its way, it is given up
+	set(tv)
+	if h := w.host(t, "nas.dyn.example.org"); h.Published != h.Generation || len(h.Followers) != 0 {
+		t.Errorf("published at %d of %d with followers %v", h.Published, h.Generation, h.Followers)
+	}
+	if len(shows) != 1 {
+		t.Errorf("DNS shows %v", shows)
+	}
 }

@@ -402,12 +402,21 @@ func (s *Service) settle(ctx context.Context, h *Host, p Published) (*Host, erro
 		gone := h.Clone()
 		gone.Removed = true
 		gone.Generation++
+		if p.Err == nil {
+			gone.Shown = p.Shown
+		}
 		return gone, nil
 	case errors.Is(readErr, ErrNoHost):
 		return nil, err
 	case readErr != nil:
 		return nil, errors.Join(err, fmt.Errorf("read %s after publishing: %w", h.Name, readErr))
 	case latest.Generation > shows:
+		if p.Err == nil {
+			// The newer state goes on from what has just been sent, whatever was
+			// noted of another publisher meanwhile.
+			latest = latest.Clone()
+			latest.Shown = p.Shown
+		}
 		return latest, nil
 	}
 	return nil, err
