@@ -702,35 +702,6 @@ func TestManyLost(t *testing.T) {
 	}
 }
 
-// TestFindZone finds the longest apex, whatever sorts in between.
-func TestFindZone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := open(t, awstest.Route53Config{})
-		parent := w.AddZone("example.org")
-		w.AddZone("badexample.org")
-		w.AddZone("x.example.org")
-		w.Inject(awstest.Rule{Action: awstest.ZonesByName, Fault: awstest.Cut()})
-		for name, want := range map[string]string{
-			"nas.dyn.example.org":   "dyn.example.org " + w.zone,
-			"dyn.example.org":       "dyn.example.org " + w.zone,
-			"*.a.b.dyn.example.org": "dyn.example.org " + w.zone,
-			"adyn.example.org":      "example.org " + parent,
-		} {
-			found, id, err := w.FindZone(t.Context(), dnsname.MustParse(name))
-			if got := found.String() + " " + id; err != nil || got != want {
-				t.Errorf("%s: %s, %v", name, got, err)
-			}
-		}
-		if _, _, err := w.FindZone(t.Context(), dnsname.MustParse("nas.example.net")); !errors.Is(err, route53.ErrNoZone) {
-			t.Error(err)
-		}
-		w.AddZone("example.org")
-		if _, _, err := w.FindZone(t.Context(), dnsname.MustParse("nas.example.org")); err == nil || !strings.Contains(err.Error(), "several") || !strings.Contains(err.Error(), parent) {
-			t.Error(err)
-		}
-	})
-}
-
 // TestZones: a zone that is busy does not hold up another one.
 func TestZones(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -88,6 +88,14 @@ func New(c Config) (*Publisher, error) {
 	return p, nil
 }
 
+// validID tells whether a text can be a zone's ID: letters and digits, at most
+// 32 of them.
+func validID(id string) bool {
+	return id != "" && len(id) <= 32 && !strings.ContainsFunc(id, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	})
+}
+
 // zone is the ID of a zone.
 func (p *Publisher) zone(apex dnsname.Name) (string, error) {
 	if id, ok := p.zones[apex]; ok {
