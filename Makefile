@@ -6,8 +6,9 @@ SHELL       := /bin/bash
 
 GO ?= go
 
-# Tests make file systems; their programs are not in everybody's path.
-export PATH := $(PATH):/usr/sbin:/sbin
+# Tests make file systems; their programs are not in everybody's path. Python
+# programs that were not there are where scripts/deps.sh has put them.
+export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/.cache/python/bin
 
 # Fuzzing time in seconds, shared by all fuzz targets.
 FUZZ_SECONDS ?= $(if $(CI),240,60)
@@ -23,13 +24,16 @@ STAMP = $(if $(shell git status --porcelain >/dev/null 2>&1 && echo yes),-buildv
 
 say = @printf '\n\033[1m== %s\033[0m\n' $(1)
 
-.PHONY: help build demo check lint test long bench bench-peers fuzz deps tools clean
+.PHONY: help build lambda-zip demo check lint test long bench bench-peers fuzz deps tools clean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 build: ## build the program to bin/godwit
 	CGO_ENABLED=0 $(GO) build -trimpath $(STAMP) -o bin/godwit ./cmd/godwit
+
+lambda-zip: ## pack the function for AWS into dist/, for arm64 and x86-64, reproducibly
+	scripts/lambda-zip.sh
 
 demo: build ## build, then run the whole loop on loopback: server, host, client, change of address, DNS answer, refusals; Ctrl-C ends it
 	bin/godwit demo
@@ -76,7 +80,7 @@ bench-peers: ## side by side with BIND, Knot and NSD (bench/README.md has what i
 	bench/updates.sh ubind uknot godwit
 	bench/million.sh knot nsd godwit
 
-deps: ## install the programs that the tests run (apt), if any is missing
+deps: ## install the programs that the tests run (apt, pip), if any is missing
 	@scripts/deps.sh
 
 tools: ## fetch the modules and build the tools of go.mod, so that the rest works offline

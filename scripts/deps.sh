@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests run and this machine lacks, through apt; says what and
-# why. Does nothing, and asks for no rights, when everything is there.
+# Installs what the tests run and this machine lacks, through apt, and through
+# pip into .cache/python of this folder; says what and why. Does nothing, and asks
+# for no rights, when everything is there.
 #
 # Tests that lack a program skip and name it. With CI=true that is a failure, and
 # so is a machine on which nothing can be installed.
@@ -24,14 +25,29 @@ mount     mount            power-cut tests attach an image with it
 unshare   util-linux       those tests get mounts and a network of their own with it
 '
 
-PATH=$PATH:/usr/sbin:/sbin
-packages=() missing=()
+# command, Python package, what needs it
+python_needs='
+moto_server moto[server] tests keep hosts in a DynamoDB of its own with it
+cfn-lint    cfn-lint     tests check the CloudFormation template with it
+'
+cd "$(dirname "$0")/.."
+python=$PWD/.cache/python
+
+PATH=$PATH:/usr/sbin:/sbin:$python/bin
+packages=() missing=() python_packages=()
 while read -r command package why; do
 	[ -n "$command" ] || continue
 	command -v "$command" >/dev/null && continue
 	missing+=("$(printf '  %-10s (package %s): %s' "$command" "$package" "$why")")
 	[[ " ${packages[*]-} " == *" $package "* ]] || packages+=("$package")
 done <<<"$needs"
+while read -r command package why; do
+	[ -n "$command" ] || continue
+	command -v "$command" >/dev/null && continue
+	missing+=("$(printf '  %-10s (Python package %s): %s' "$command" "$package" "$why")")
+	python_packages+=("$package")
+done <<<"$python_needs"
+if [ ${#python_packages[@]} -gt 0 ] && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then packages+=(python3-venv); fi
 # gcc alone lacks the C library's headers, which the race detector needs.
 if [[ " ${packages[*]-} " == *" gcc "* ]]; then packages+=(libc6-dev); fi
 
@@ -47,43 +63,56 @@ give_up() {
 	exit 0
 }
 
-if ! command -v apt-get >/dev/null; then
-	give_up "There is no apt-get here. Install these programs with your system's package manager, then try again."
-fi
-as_root=()
-if [ "$(id -u)" != 0 ]; then
-	if ! command -v sudo >/dev/null; then
-		give_up "Installing needs root, and there is no sudo. As root: apt-get install ${packages[*]}"
+with_apt() {
+	if ! command -v apt-get >/dev/null; then
+		give_up "There is no apt-get here. Install these programs with your system's package manager, then try again."
 	fi
-	as_root=(sudo)
-	if [ ! -t 0 ]; then as_root+=(-n); fi # nobody is there to type a password
-fi
+	as_root=()
+	if [ "$(id -u)" != 0 ]; then
+		if ! command -v sudo >/dev/null; then
+			give_up "Installing needs root, and there is no sudo. As root: apt-get install ${packages[*]}"
+		fi
+		as_root=(sudo)
+		if [ ! -t 0 ]; then as_root+=(-n); fi # nobody is there to type a password
+	fi
 
-# The name servers are for tests to start: installing them must start none, now
-# or with the machine.
-services=()
-for package in "${packages[@]}"; do
-	case $package in
-	bind9) services+=(named) ;;
-	nsd | knot) services+=("$package") ;;
-	esac
-done
-policy=/usr/sbin/policy-rc.d
-if [ ${#services[@]} -gt 0 ] && [ ! -e $policy ]; then
-	trap '"${as_root[@]}" rm -f $policy' EXIT
-	printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
-	"${as_root[@]}" chmod 755 $policy
-fi
+	# The name servers are for tests to start: installing them must start none, now
+	# or with the machine.
+	services=()
+	for package in "${packages[@]}"; do
+		case $package in
+		bind9) services+=(named) ;;
+		nsd | knot) services+=("$package") ;;
+		esac
+	done
+	policy=/usr/sbin/policy-rc.d
+	if [ ${#services[@]} -gt 0 ] && [ ! -e $policy ]; then
+		trap '"${as_root[@]}" rm -f $policy' EXIT
+		printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
+		"${as_root[@]}" chmod 755 $policy
+	fi
 
-echo "Installing: ${packages[*]}"
-install() {
-	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "${packages[@]}" >/dev/null
+	echo "Installing: ${packages[*]}"
+	install() {
+		"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "${packages[@]}" >/dev/null
+	}
+	# A fresh machine has no package lists, one that is not fresh may have old ones.
+	if ! install 2>/dev/null; then
+		"${as_root[@]}" apt-get update -qq || give_up "apt-get update did not work; is there a network?"
+		install || give_up "Could not install them. As root: apt-get install ${packages[*]}"
+	fi
+	if [ ${#services[@]} -gt 0 ] && command -v systemctl >/dev/null; then
+		"${as_root[@]}" systemctl disable "${services[@]}" >/dev/null 2>&1 || true
+	fi
 }
-# A fresh machine has no package lists, one that is not fresh may have old ones.
-if ! install 2>/dev/null; then
-	"${as_root[@]}" apt-get update -qq || give_up "apt-get update did not work; is there a network?"
-	install || give_up "Could not install them. As root: apt-get install ${packages[*]}"
-fi
-if [ ${#services[@]} -gt 0 ] && command -v systemctl >/dev/null; then
-	"${as_root[@]}" systemctl disable "${services[@]}" >/dev/null 2>&1 || true
-fi
+
+# A virtual environment leaves the machine's own Python alone.
+with_pip() {
+	echo "Installing into .cache/python: ${python_packages[*]}"
+	{ [ -x "$python/bin/pip" ] || python3 -m venv "$python"; } &&
+		"$python/bin/pip" install --quiet --disable-pip-version-check "${python_packages[@]}" ||
+		give_up "Could not install them. Try: pipx install moto[server]; pipx install cfn-lint"
+}
+
+if [ ${#packages[@]} -gt 0 ]; then with_apt; fi
+if [ ${#python_packages[@]} -gt 0 ]; then with_pip; fi
