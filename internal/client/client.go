@@ -3,13 +3,15 @@
 //
 // A target says which installation an admin command is for: "local:DIR" (the
 // daemon's socket in that data directory), the path of a socket, or
-// "https://HOST" with an admin token. What the server refuses comes back as an
+// "https://HOST" with an admin token. Where there is no server to speak to,
+// [Config.Transport] is one. What the server refuses comes back as an
 // *api.Problem, whose text ends with what to do. No redirect is followed: a
 // token or a hash is for the server that it was meant for.
 package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -43,12 +45,18 @@ type Config struct {
 	// Target is "local:DIR", the path of a socket, "https://HOST[:PORT]", or
 	// "http://" with a loopback address. Required.
 	Target string
+	// Transport, if not nil, answers the requests in place of a server, and Target
+	// is but its name in messages. Its errors say all there is to say and are
+	// returned as they are.
+	Transport http.RoundTripper
 	// Token is the admin token, for https and http.
 	Token string
 	// RootCAs sign the server's certificate. nil: the system's.
 	RootCAs *x509.CertPool
 	// Timeout of one request that is not a stream. 0: 30 seconds.
 	Timeout time.Duration
+	// ImportHosts is how many hosts one request of an import has at most; 0: 1000.
+	ImportHosts int
 }
 
 // Client is a client of the admin API. Safe for concurrent use.
@@ -56,8 +64,10 @@ type Client struct {
 	base    string // URL without path
 	token   string
 	socket  string // "" over TCP
+	inside  string // name of what Config.Transport speaks to; "": a server
 	http    *http.Client
 	timeout time.Duration
+	chunk   int // hosts in one request of an import
 }
 
 // NotRunning says that nothing answers at a target.
@@ -75,11 +85,20 @@ func (e *NotRunning) Unwrap() error { return e.Cause }
 
 // New returns a client for a target. It connects to nothing yet.
 func New(c Config) (*Client, error) {
-	transport := newTransport(c.RootCAs)
-	out := &Client{token: c.Token, timeout: c.Timeout, http: &http.Client{Transport: transport, CheckRedirect: refuseRedirect}}
+	out := &Client{token: c.Token, timeout: c.Timeout, chunk: c.ImportHosts}
 	if out.timeout <= 0 {
 		out.timeout = 30 * time.Second
 	}
+	if out.chunk <= 0 {
+		out.chunk = chunkHosts
+	}
+	if c.Transport != nil {
+		out.inside, out.base, out.token = c.Target, "http://localhost", ""
+		out.http = &http.Client{Transport: c.Transport, CheckRedirect: refuseRedirect}
+		return out, nil
+	}
+	transport := newTransport(c.RootCAs)
+	out.http = &http.Client{Transport: transport, CheckRedirect: refuseRedirect}
 	scheme, rest, isURL := strings.Cut(c.Target, "://")
 	dir, isLocal := strings.CutPrefix(c.Target, "local:")
 	switch {
@@ -103,7 +122,7 @@ func New(c Config) (*Client, error) {
 		out.socket = c.Target
 	}
 	if out.socket == "" {
-		return nil, fmt.Errorf("target %q is not understood; give local:DIR, the path of a socket, or https://HOST", c.Target)
+		return nil, fmt.Errorf("target %q is not understood; give local:DIR, aws:STACK, the path of a socket, or https://HOST", c.Target)
 	}
 	out.base, out.token = "http://localhost", ""
 	var d net.Dialer
@@ -194,7 +213,11 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, w io
 		return err
 	}
 	defer r.Body.Close()
-	if _, err := io.Copy(w, r.Body); err != nil {
+	_, err = io.Copy(w, r.Body)
+	switch {
+	case err != nil && c.inside != "":
+		return fmt.Errorf("what came is not whole: %w", err)
+	case err != nil:
 		return fmt.Errorf("the answer of %s broke off, what came is not whole: %w; look at the server's log and try again", c.where(), err)
 	}
 	return nil
@@ -229,16 +252,16 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 
 // where names the server in messages.
 func (c *Client) where() string {
-	if c.socket != "" {
-		return c.socket
-	}
-	return c.base
+	return cmp.Or(c.inside, c.socket, c.base)
 }
 
 func (c *Client) unreachable(method string, err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err // its text repeats the URL, where a secret could be
+	}
+	if c.inside != "" {
+		return err
 	}
 	var op *net.OpError
 	dialing := errors.As(err, &op) && op.Op == "dial"

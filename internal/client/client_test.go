@@ -351,3 +351,49 @@ func TestSeedRefused(t *testing.T) {
 		}
 	}
 }
+
+// inside answers in place of a server.
+type inside func(*http.Request) (*http.Response, error)
+
+func (f inside) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestTransport: without a server an error is the transport's own, and an import
+// goes in parts as large as is said.
+func TestTransport(t *testing.T) {
+	var parts []int
+	c, err := client.New(client.Config{Target: "aws:godwit", ImportHosts: 2, Token: "nobody's", Transport: inside(func(r *http.Request) (*http.Response, error) {
+		if r.Header.Get("Authorization") != "" {
+			t.Error("a token was sent")
+		}
+		switch {
+		case r.URL.Path == api.AdminPath+"/export":
+			return &http.Response{StatusCode: 200, Body: io.NopCloser(io.MultiReader(strings.NewReader("half"), failing{}))}, nil
+		case r.Method == http.MethodPost:
+			data, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			parts = append(parts, bytes.Count(data, []byte("shared_secret")))
+			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(`{"added":1,"skipped":[]}`))}, nil
+		}
+		return nil, errors.New("the table is away; wait")
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Zones(t.Context()); err == nil || err.Error() != "the table is away; wait" {
+		t.Errorf("got %v", err)
+	}
+	if err := c.Export(t.Context(), io.Discard, client.ExportOptions{}); err == nil || err.Error() != "what came is not whole: the table is away" {
+		t.Errorf("got %v", err)
+	}
+	hosts := `{"a.example.org":{"shared_secret":"1"},"b.example.org":{"shared_secret":"2"},"c.example.org":{"shared_secret":"3"}}`
+	if got, err := c.Import(t.Context(), strings.NewReader(hosts), client.ImportOptions{}); err != nil || got.Added != 2 || fmt.Sprint(parts) != "[2 1]" {
+		t.Errorf("got %+v, %v in parts of %v", got, err, parts)
+	}
+}
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, errors.New("the table is away") }

@@ -12,8 +12,8 @@ import (
 	"godwit/internal/api"
 )
 
-// One request of an import holds at most so many hosts and octets, well below
-// what the server takes (16 MiB).
+// One request of an import holds at most so many hosts, if Config does not say,
+// and octets, well below what the server takes (16 MiB).
 const (
 	chunkHosts  = 1000
 	chunkOctets = 8 << 20
@@ -165,7 +165,7 @@ func (im *importer) begin(open, end string) { im.open, im.end = open, end }
 
 // add puts one host into the part; full parts go if the document may be split.
 func (im *importer) add(host []byte, split bool) error {
-	if split && im.hosts > 0 && (im.hosts >= chunkHosts || im.part.Len()+len(host) > chunkOctets) {
+	if split && im.hosts > 0 && (im.hosts >= im.c.chunk || im.part.Len()+len(host) > chunkOctets) {
 		if err := im.flush(); err != nil {
 			return err
 		}
