@@ -14,7 +14,7 @@ const runSocket = "/run/godwit/admin.sock"
 
 // targetFlags say which installation a command speaks to.
 type targetFlags struct {
-	Target         string `env:"GODWIT_TARGET" placeholder:"TARGET" help:"Installation to speak to: local:DIR (the server's data directory) or https://HOST. Default: ${run_socket} if it is there, else the default data directory."`
+	Target         string `env:"GODWIT_TARGET" placeholder:"TARGET" help:"Installation to speak to: local:DIR (the server's data directory), https://HOST, or aws:STACK with your own AWS credentials (aws:STACK@REGION for another region). Default: ${run_socket} if it is there, else the default data directory."`
 	AdminTokenFile string `env:"GODWIT_ADMIN_TOKEN_FILE" placeholder:"FILE" help:"File with the admin token, for a target with https."`
 }
 
@@ -24,11 +24,14 @@ type jsonFlag struct {
 }
 
 // local returns the data directory that is meant; "" if the target is remote or
-// the socket in /run.
+// the socket in /run. An installation in AWS has none, and is an error.
 func (t targetFlags) local(a *app) (dir string, err error) {
 	text, err := t.text(a)
 	if err != nil {
 		return "", err
+	}
+	if stack, ok := strings.CutPrefix(text, awsTarget); ok {
+		return "", noFiles(stack)
 	}
 	dir, ok := strings.CutPrefix(text, "local:")
 	if !ok {
@@ -74,7 +77,14 @@ func (t targetFlags) client(a *app) (*client.Client, error) {
 	} else if fromEnv, _ := a.env.Lookup("GODWIT_ADMIN_TOKEN_FILE"); t.AdminTokenFile != "" && fromEnv != t.AdminTokenFile {
 		return nil, usage("--admin-token-file is for a target with https; %s needs none", text)
 	}
-	c, err := client.New(client.Config{Target: text, Token: token})
+	config := client.Config{Target: text, Token: token}
+	if stack, ok := strings.CutPrefix(text, awsTarget); ok {
+		if config.Transport, err = newStackDoor(a, stack); err != nil {
+			return nil, err
+		}
+		config.ImportHosts = stackImport
+	}
+	c, err := client.New(config)
 	if err != nil {
 		return nil, usage("%s", err)
 	}
