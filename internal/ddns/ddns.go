@@ -181,6 +181,8 @@ type Touch struct {
 	// Seen is the new Host.Seen; zero leaves it.
 	Seen time.Time
 	// Credential and Mark move that credential's replay mark forward; "" leaves it.
+	// Of a credential that serves several hosts a store may keep a mark for each;
+	// Credential then returns the greatest.
 	Credential string
 	Mark       int64
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,23 +27,30 @@ type data struct {
 	broken bool // the seed's function cannot read it; what it says was guessed
 }
 
-// byHand is what the seed's newrecord.py makes by joining strings. A quote or a
-// backslash in the secret makes it no JSON.
-var byHand = regexp.MustCompile(`^\{"route_53_zone_id": "([^"]*)","route_53_record_ttl": ([0-9]+),"shared_secret": "(.*)"\}$`)
+// Format hides the text: it has the secret in it.
+func (d data) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[data]")) }
+
+// byHand reads what the seed's newrecord.py makes by joining strings. A quote or
+// a backslash in the secret makes it no JSON.
+func byHand(text string) (d data, ok bool) {
+	rest, ok1 := strings.CutPrefix(text, `{"route_53_zone_id": "`)
+	zone, rest, ok2 := strings.Cut(rest, `","route_53_record_ttl": `)
+	ttl, rest, ok3 := strings.Cut(rest, `,"shared_secret": "`)
+	secret, ok4 := strings.CutSuffix(rest, `"}`)
+	seconds, err := strconv.ParseUint(ttl, 10, 31)
+	return data{text: text, zone: zone, ttl: uint32(seconds), secret: secret, broken: true},
+		ok1 && ok2 && ok3 && ok4 && err == nil && !strings.Contains(zone, `"`)
+}
 
 func parseData(text string) (data, error) {
 	d := data{text: text}
 	n, err := parseJSON(text)
 	if err != nil {
-		m := byHand.FindStringSubmatch(text)
-		if m == nil {
+		guess, ok := byHand(text)
+		if !ok {
 			return d, errors.New("data is not a JSON object")
 		}
-		d.broken = true
-		d.zone, d.secret = m[1], m[3]
-		ttl, err := strconv.ParseUint(m[2], 10, 31)
-		d.ttl = uint32(ttl)
-		return d, err
+		return guess, nil
 	}
 	// Of a repeated member Python, and so the seed's function, takes the last.
 	last := func(name string) *node {

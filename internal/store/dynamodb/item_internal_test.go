@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -100,6 +101,9 @@ func TestItemRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if text := fmt.Sprintf("%v %+v %#v %s", r.data, r.data, r.data, r.data); strings.Contains(text, r.data.secret) {
+		t.Errorf("a secret can be printed: %s", text)
+	}
 	if r.owned != creds[0].ID || r.gen != 7 || r.first || r.gone {
 		t.Errorf("%+v", r)
 	}
@@ -115,7 +119,7 @@ func TestItemRoundTrip(t *testing.T) {
 	}
 }
 
-// same is the order in which a map's members come back.
+// TestSeedRows: what the reference's tools have written, by hand or by program.
 func TestSeedRows(t *testing.T) {
 	s := unconnected(t)
 	for name, c := range map[string]struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 
 	"godwit/internal/ddns"
 	"godwit/internal/dnsname"
@@ -172,7 +173,7 @@ func change(o *op, h *ddns.Host, base *row, next data, event string) {
 		o.setRaw(attrLog, appendLog(nil, h.Generation, event))
 	} else {
 		o.onlyIs(attrGen, string(appendN(nil, int64(base.gen))))
-		o.setS(fmt.Sprintf("gw_log[%d]", slot(h.Generation)), event)
+		o.setS("gw_log["+strconv.Itoa(slot(h.Generation))+"]", event)
 	}
 	o.setN(attrGen, int64(h.Generation))
 	o.setN(attrAt, micros(h.ChangedAt))

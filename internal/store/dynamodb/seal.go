@@ -10,6 +10,7 @@ import (
 // Seal returns the secret's octets as they are. There is no sealing key here:
 // the reference's function must read its row, so what guards a secret is who may
 // read the table, and its encryption at rest. With --seed=off nothing is sealed.
+// So Credential.Sealed of this store is the secret itself: it is never logged.
 func (s *Store) Seal(_ dnsname.Name, _ string, secret ddns.Secret) ([]byte, error) {
 	return []byte(secret.Reveal()), nil
 }
