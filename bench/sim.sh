@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # sim.sh: plays all scenarios of bench/sim (an AWS account in virtual time) and prints a table. Needs Go and nothing else; some
-# ten minutes of CPU. FILE=… keeps the table. What the columns mean is in README.md.
+# ten minutes of CPU. FILE=… keeps the table. What the columns mean is in docs/scale.md.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 table=${FILE:-$(mktemp)}

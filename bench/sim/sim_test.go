@@ -64,6 +64,7 @@ var whole = []scenario{
 	{zones: 1, hosts: most, rate: 500, lasts: time.Minute},
 	{stream: true, zones: 1, hosts: most, rate: 1, lasts: 5 * time.Minute, quiet: true},
 	{stream: true, zones: 1, hosts: most, rate: 10, lasts: 5 * time.Minute, quiet: true},
+	{stream: true, zones: 1, hosts: most, rate: 40, lasts: 10 * time.Minute, quiet: true},
 	{stream: true, zones: 1, hosts: most, rate: 50, lasts: 10 * time.Minute, quiet: true},
 	{stream: true, zones: 1, hosts: most, rate: 500, lasts: time.Minute, quiet: true},
 	{zones: 1, hosts: most, lasts: time.Minute},
