@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"godwit/internal/dnsname"
@@ -101,11 +100,12 @@ func (s *Service) confirm(ctx context.Context, h *Host, now time.Time) error {
 		return nil
 	}
 	if h.Published < h.Generation {
+		if s.Deferred {
+			// Requests would ask for one host each when there are the most of them.
+			return nil
+		}
 		if now.Sub(h.ChangedAt) >= ownTime && s.asked.take(h.Name, now) == 0 {
 			return s.showNow(ctx, h)
-		}
-		if s.Deferred {
-			return nil
 		}
 		return errUnpublished
 	}
@@ -132,30 +132,24 @@ func (s *Service) confirm(ctx context.Context, h *Host, now time.Time) error {
 }
 
 // PublishHosts makes DNS show the newest states of the hosts of these names, as
-// a feed of changes tells them, each once. The result says for each why DNS is
-// not known to show it; nil if it is, or if there is no such host.
+// a feed of changes tells them, each once. The result says for each why it has
+// to be told again; nil if DNS is known to show it, if there is no such host, or
+// if the change is older than Grace: then it is Repair's.
 func (s *Service) PublishHosts(ctx context.Context, names []dnsname.Name) []error {
 	errs := make([]error, len(names))
 	if s.Publisher == nil {
 		return errs
 	}
 	read := make([]*Host, len(names))
-	var wg sync.WaitGroup
-	const readers = 8
-	for r := range min(readers, len(names)) {
-		wg.Go(func() {
-			for i := r; i < len(names); i += readers {
-				h, _, err := s.Store.Host(ctx, names[i])
-				switch {
-				case err == nil && h.Published < h.Generation:
-					read[i] = h
-				case err != nil && !errors.Is(err, ErrNoHost):
-					errs[i] = fmt.Errorf("read %s: %w", names[i], err)
-				}
-			}
-		})
-	}
-	wg.Wait()
+	now := s.Now()
+	each(len(names), func(i int) {
+		switch h, _, err := s.Store.Host(ctx, names[i]); {
+		case err == nil && h.Published < h.Generation && (s.Grace == 0 || now.Sub(h.ChangedAt) < s.Grace):
+			read[i] = h
+		case err != nil && !errors.Is(err, ErrNoHost):
+			errs[i] = fmt.Errorf("read %s: %w", names[i], err)
+		}
+	})
 	var hosts []*Host
 	var at []int // of hosts among names
 	for i, h := range read {

@@ -153,8 +153,14 @@ func TestDeferred(t *testing.T) {
 	if errs := w.PublishHosts(t.Context(), []dnsname.Name{made.Host.Name}); errs[0] != nil || d.Calls() != 1 {
 		t.Errorf("what is published was published again: %v", errs)
 	}
-	// What the follower gave up on is repaired.
+	// What the follower gave up on is repaired, and by nobody else.
 	w.pass(10 * time.Minute)
+	if errs := w.PublishHosts(t.Context(), []dnsname.Name{other.Host.Name}); errs[0] != nil || d.Calls() != 1 {
+		t.Errorf("the follower took away Repair's work: %v, %d calls", errs, d.Calls())
+	}
+	if out := w.must(t, by(other, home)); out.Changed || out.Unconfirmed != nil || d.Calls() != 1 {
+		t.Errorf("a request took away Repair's work: %+v, %d calls", out, d.Calls())
+	}
 	if err := w.Repair(t.Context()); err != nil || shows(d, "other.dyn.example.org", ddns.TypeA) != "60 ["+home+"]" {
 		t.Errorf("not repaired: %v", err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"godwit/internal/ddns"
 	"godwit/internal/ddns/publishtest"
+	"godwit/internal/dnsname"
 )
 
 // TestUnconfirmed: what is stored is success; DNS follows when it can, and until
@@ -360,4 +361,43 @@ func TestOvertaken(t *testing.T) {
 	if len(shows) != 1 {
 		t.Errorf("DNS shows %v", shows)
 	}
+}
+
+// slowly is a store that takes its time to note, and does not when that is over.
+type slowly struct{ *publishtest.Store }
+
+func (s slowly) Note(ctx context.Context, name dnsname.Name, generation uint64, shown []ddns.RRset) (uint64, error) {
+	if time.Sleep(10 * time.Millisecond); ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	return s.Store.Note(ctx, name, generation, shown)
+}
+
+// TestNoted: what DNS took is noted, although publishing it takes all the time
+// that it is given.
+func TestNoted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *ddns.Config) { c.Store = slowly{c.Store.(*publishtest.Store)} })
+		var names []dnsname.Name
+		for i := range 500 {
+			made := w.add(t, fmt.Sprintf("h%d.dyn.example.org", i))
+			w.dns.Fail(publishtest.Refuse, made.Host.Name)
+			w.must(t, by(made, home))
+			names = append(names, made.Host.Name)
+		}
+		w.Service.Publisher = publisher(func(ctx context.Context, hosts []*ddns.Host) []ddns.Published {
+			<-ctx.Done()
+			return w.dns.Publish(ctx, hosts)
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := w.Repair(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if h := w.host(t, name.String()); h.Published != h.Generation {
+				t.Fatalf("%s is shown, and not noted", name)
+			}
+		}
+	})
 }

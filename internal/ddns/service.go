@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,7 +26,9 @@ type Config struct {
 	// PublishHosts: commands return once the change is durable. Needs a Publisher.
 	Deferred bool
 	// Grace is how old an unpublished change is before Repair takes it for
-	// forgotten; 0: none at all, every one is.
+	// forgotten; 0: none at all, every one is. PublishHosts leaves such changes to
+	// Repair, so that the two, which run at once in two processes, hardly ever
+	// publish the same host: who comes second has its whole batch refused.
 	Grace  time.Duration
 	Limits Limits           // zero: no limits
 	Now    func() time.Time // nil: time.Now
@@ -337,16 +340,19 @@ func (s *Service) publish(ctx context.Context, hosts ...*Host) []error {
 		for i, at := range todo {
 			batch[i] = hosts[at]
 		}
-		var again []int
-		results := s.Publisher.Publish(ctx, batch)
-		for i, at := range todo {
+		results := s.publishBatch(ctx, batch)
+		newer := make([]*Host, len(todo))
+		each(len(todo), func(i int) {
 			if i >= len(results) {
-				errs[at] = errUnpublished
-				continue
+				errs[todo[i]] = errUnpublished
+				return
 			}
-			var newer *Host
-			if newer, errs[at] = s.settle(ctx, batch[i], results[i]); newer != nil {
-				hosts[at] = newer
+			newer[i], errs[todo[i]] = s.settle(ctx, batch[i], results[i])
+		})
+		var again []int
+		for i, at := range todo {
+			if newer[i] != nil {
+				hosts[at] = newer[i]
 				again = append(again, at)
 			}
 		}
@@ -356,6 +362,39 @@ func (s *Service) publish(ctx context.Context, hosts ...*Host) []error {
 		errs[at] = fmt.Errorf("%s changes faster than DNS can be made to show it", hosts[at].Name)
 	}
 	return errs
+}
+
+// noteTime is what publishing many hosts leaves of ctx's time for writing down
+// what DNS took. What is shown and not noted has to be asked for the next time,
+// and costs a batch that is refused for it.
+const noteTime = 2 * time.Second
+
+// publishBatch publishes hosts, in time for noting it.
+func (s *Service) publishBatch(ctx context.Context, hosts []*Host) []Published {
+	if deadline, ok := ctx.Deadline(); ok && len(hosts) > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-noteTime))
+		defer cancel()
+	}
+	return s.Publisher.Publish(ctx, hosts)
+}
+
+// each calls do for 0 to n-1, several at once, and returns when all are done.
+func each(n int, do func(i int)) {
+	const workers = 8
+	if n == 1 {
+		do(0)
+		return
+	}
+	var wg sync.WaitGroup
+	for w := range min(workers, n) {
+		wg.Go(func() {
+			for i := w; i < n; i += workers {
+				do(i)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // show publishes one host, unless that is left to others or has been done.
