@@ -318,7 +318,7 @@ func TestPoisoned(t *testing.T) {
 					want := 1000 + i
 					if bad[i] {
 						want = i
-						if r.Err == nil || !strings.Contains(r.Err.Error(), hosts[i].Name.String()) || !strings.Contains(r.Err.Error(), "InvalidChangeBatch") {
+						if !errors.Is(r.Err, ddns.ErrNotTaken) || !strings.Contains(r.Err.Error(), hosts[i].Name.String()) || !strings.Contains(r.Err.Error(), "InvalidChangeBatch") {
 							t.Errorf("%s was refused: %v", hosts[i].Name, r.Err)
 						}
 					} else if r.Err != nil {

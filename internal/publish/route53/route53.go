@@ -310,7 +310,7 @@ func (r *run) decide(u *unit, shown map[key]record, cause error) []*unit {
 	pairs, err := j.plan(u.kind, shown)
 	pairs = u.own(pairs)
 	if err == nil && refused && samePairs(pairs, u.pairs) {
-		j.fail(u.kind, cause) // it was as believed: DNS does not take it
+		j.fail(u.kind, fmt.Errorf("%w: %w", ddns.ErrNotTaken, cause)) // all was as believed
 		return nil
 	}
 	if len(pairs) > 0 && !samePairs(pairs, u.pairs) {
