@@ -60,6 +60,9 @@ var (
 	ErrNameTaken = errors.New("the name is taken")
 	// ErrSecretTaken: another host has the same shared secret. Nothing was written.
 	ErrSecretTaken = errors.New("another host has this secret")
+	// ErrDamaged: there is something of the host that cannot be read. It is neither
+	// updated nor published until an operator mends it.
+	ErrDamaged = errors.New("what is stored of the host is damaged")
 )
 
 // Code is the stable word for why an update was refused. It is part of the API.
@@ -115,7 +118,7 @@ func refuse(code Code, why, fix string) *Refusal { return &Refusal{Code: code, W
 // changed by the caller; Save takes ownership of what it is given.
 type Store interface {
 	// Host returns the host of that name and all credentials granted on it, or
-	// ErrNoHost. A removed host is returned until DNS is empty of it.
+	// ErrNoHost, or ErrDamaged. A removed host is returned until DNS is empty of it.
 	Host(ctx context.Context, name dnsname.Name) (*Host, []*Credential, error)
 	// Credential finds a credential by its ID, or ErrNoCredential.
 	Credential(ctx context.Context, id string) (*Credential, error)

@@ -133,8 +133,8 @@ func (s *Service) confirm(ctx context.Context, h *Host, now time.Time) error {
 
 // PublishHosts makes DNS show the newest states of the hosts of these names, as
 // a feed of changes tells them, each once. The result says for each why it has
-// to be told again; nil if DNS is known to show it, if there is no such host, or
-// if the change is older than Grace: then it is Repair's.
+// to be told again; nil if DNS is known to show it, if there is no such host or
+// none that can be read, or if the change is older than Grace: then it is Repair's.
 func (s *Service) PublishHosts(ctx context.Context, names []dnsname.Name) []error {
 	errs := make([]error, len(names))
 	if s.Publisher == nil {
@@ -146,6 +146,9 @@ func (s *Service) PublishHosts(ctx context.Context, names []dnsname.Name) []erro
 		switch h, _, err := s.Store.Host(ctx, names[i]); {
 		case err == nil && h.Published < h.Generation && (s.Grace == 0 || now.Sub(h.ChangedAt) < s.Grace):
 			read[i] = h
+		case errors.Is(err, ErrDamaged):
+			// To be told again would hold up what comes after it, and help nobody.
+			s.Log.Error("a host cannot be read, and so not published", "host", names[i].String(), "err", err)
 		case err != nil && !errors.Is(err, ErrNoHost):
 			errs[i] = fmt.Errorf("read %s: %w", names[i], err)
 		}

@@ -50,9 +50,9 @@ type Service struct {
 	decoy *Credential
 	// A host that there is, to be read where another one is not; nil: none known.
 	familiar atomic.Pointer[dnsname.Name]
-	// When it was last logged that a secret cannot be opened, in Unix seconds:
-	// strangers can bring it about.
-	complained atomic.Int64
+	// When it was last logged that a secret cannot be opened, and a host not read,
+	// in Unix seconds: strangers can bring it about.
+	complained, damaged atomic.Int64
 }
 
 // NewService returns a Service. It starts nothing; see [Service.Run].
@@ -121,6 +121,13 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 	for range maxTries {
 		now := s.Now()
 		host, credentials, err := s.Store.Host(ctx, u.Host)
+		if errors.Is(err, ErrDamaged) {
+			// No proof can be checked, and a stranger is not to learn that it is there.
+			if s.seldom(&s.damaged) {
+				s.Log.Error("a host cannot be read: its updates are refused as if there were none", "host", u.Host.String(), "err", err)
+			}
+			err = ErrNoHost
+		}
 		if err != nil && !errors.Is(err, ErrNoHost) {
 			return Outcome{}, unavailable("read the host", err)
 		}
@@ -266,12 +273,17 @@ func (s *Service) holds(host dnsname.Name, c *Credential, p Proof) bool {
 	if err == nil {
 		return ok
 	}
-	now := s.Now().Unix()
-	if last := s.complained.Load(); (now-last >= 60 || now < last) && s.complained.CompareAndSwap(last, now) {
+	if s.seldom(&s.complained) {
 		s.Log.Error("a sealed secret cannot be opened: its host's seed proof does not work; rotate it, or restore the sealing key",
 			"host", host.String(), "credential", c.ID, "err", err)
 	}
 	return false
+}
+
+// seldom is true once a minute.
+func (s *Service) seldom(at *atomic.Int64) bool {
+	now, last := s.Now().Unix(), at.Load()
+	return (now-last >= 60 || now < last) && at.CompareAndSwap(last, now)
 }
 
 // failed counts a proof that did not hold. The proof was checked first, so that
@@ -465,16 +477,29 @@ func (s *Service) settle(ctx context.Context, h *Host, p Published) (*Host, erro
 // crash between storing and publishing, and an outage of DNS. An error means
 // that the store could not list them all; what DNS did not take stays
 // unpublished, is logged, and is for the next call; what DNS refused for what it
-// says (ErrNotTaken) is tried again after 1, 2, 4 … 60 minutes.
+// says (ErrNotTaken) is tried again after 1, 2, 4 … 60 minutes, and logged by
+// every call all the same: alarms count how long a host is not shown.
 func (s *Service) Repair(ctx context.Context) error {
 	if s.Publisher == nil {
 		return nil
 	}
 	now := s.Now()
 	return pages(ctx, s.Store.Unpublished, func(hosts []*Host) {
+		var waiting []*Host
 		hosts = slices.DeleteFunc(slices.Clone(hosts), func(h *Host) bool {
-			return now.Sub(h.ChangedAt).Abs() < s.Grace || s.untaken.waits(h, now) // a clock may have been set back
+			if now.Sub(h.ChangedAt).Abs() < s.Grace { // a clock may have been set back
+				return true
+			}
+			waits := s.untaken.waits(h, now)
+			if waits {
+				waiting = append(waiting, h)
+			}
+			return waits
 		})
+		if len(waiting) > 0 {
+			s.Log.Warn("DNS is not known to show some hosts that it did not take; they wait to be tried again", "hosts", len(waiting),
+				"host", waiting[0].Name.String())
+		}
 		for i, err := range s.publishAll(ctx, hosts) {
 			s.untaken.note(hosts[i], err, now)
 		}
