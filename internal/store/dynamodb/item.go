@@ -47,6 +47,10 @@ type DamagedError struct {
 	Why string
 }
 
+// Is makes a host's item ErrDamaged. #meta is everybody's: with that damaged the
+// table cannot be used.
+func (e *DamagedError) Is(target error) bool { return target == ddns.ErrDamaged && e.Key != metaItem }
+
 func (e *DamagedError) Error() string {
 	return fmt.Sprintf("the item %q cannot be used (%s): mend it, or remove it and add the host again", e.Key, e.Why)
 }

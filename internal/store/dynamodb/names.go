@@ -59,21 +59,12 @@ func (p *plan) pickFrom(name dnsname.Name) (*row, error) {
 	if !p.adopted {
 		keys = keys[:1]
 	}
-	var gone *row
 	for _, key := range keys {
-		item := p.items[key]
-		if item == nil || !item.has(attrData) && !item.has(attrGone) {
-			continue
-		}
-		r, err := p.decode(item)
-		if err != nil || !r.gone {
-			return r, err
-		}
-		if gone == nil {
-			gone = r
+		if item := p.items[key]; isRow(item) {
+			return p.decode(item)
 		}
 	}
-	return gone, nil
+	return nil, nil
 }
 
 // owner is who has a name now: a host whose name it is, or one that shows it.

@@ -364,9 +364,9 @@ func (p *plan) rows() error {
 func (p *plan) row(t *target) error {
 	if !t.live() {
 		t.op = newOp("Put", t.key())
-		if t.row == nil {
+		if t.row == nil || t.row.key != t.op.key { // what is left of a row with a dot stays
 			t.op.only("attribute_not_exists(hostname)")
-		} else if t.row.key == t.op.key {
+		} else {
 			t.op.onlyIs(attrGen, string(appendN(nil, int64(t.row.gen))))
 			t.op.only("attribute_exists(gw_gone)")
 		}

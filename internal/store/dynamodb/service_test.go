@@ -309,11 +309,111 @@ func testTwoRowsOfOneHost(t *testing.T, d *database) {
 	x.byTool("www.dyn.example.org", "Z0DYN", 60, "of the bare one")
 	x.byTool("MAIL.dyn.example.org", "Z0DYN", 60, "without an alias yet")
 	x.put("www2.dyn.example.org", `broken`)
+	x.byTool("www2.dyn.example.org.", "Z0DYN", 60, "beside the broken one")
 	x.refused(t, seedUpdate("www.dyn.example.org.", "of the dotted one", home), ddns.BadProof)
 	x.must(t, seedUpdate("www.dyn.example.org.", "of the bare one", home))
 	hosts, _, err := x.List(t.Context(), "", 100)
 	if err != nil || len(hosts) != 2 {
 		t.Errorf("%d hosts, %v", len(hosts), err)
+	}
+}
+
+// testDamaged: a row that cannot be read answers strangers, and costs, what a
+// host does that is not there.
+func testDamaged(t *testing.T, d *database) {
+	for _, adopted := range []bool{false, true} {
+		x := d.newSite(t, d.table())
+		if err := x.store.SetAdopted(t.Context(), adopted); err != nil {
+			t.Fatal(err)
+		}
+		x.put("bad.dyn.example.org", `broken`)
+		x.byTool("www.dyn.example.org", "Z0DYN", 60, "s3cret")
+		x.refused(t, seedUpdate("www.dyn.example.org", "wrong", home), ddns.BadProof) // #meta has been read
+		x.p.watch(nil)
+		x.refused(t, seedUpdate("nobody.dyn.example.org", "x", home), ddns.BadProof)
+		unknown := x.p.called()
+		x.p.watch(nil)
+		x.refused(t, seedUpdate("bad.dyn.example.org", "x", home), ddns.BadProof)
+		wantCalls(t, x.p, "a damaged row", unknown)
+		if _, _, err := x.Show(t.Context(), named("bad.dyn.example.org")); !errors.Is(err, ddns.ErrDamaged) {
+			t.Errorf("an operator is told %v", err)
+		}
+	}
+	// What is damaged for all is no reason to turn each of them away for good.
+	x := d.newSite(t, d.table())
+	d.do("PutItem", fmt.Sprintf(`{"TableName":%q,"Item":{"hostname":{"S":"#meta"},"gw_v":{"N":"99"}}}`, x.table))
+	x.refused(t, seedUpdate("www.dyn.example.org", "x", home), ddns.Unavailable)
+}
+
+// testUnusedRow: of two rows of one host the other one is never published, and
+// does not come back when the host is removed.
+func testUnusedRow(t *testing.T, d *database) {
+	const www = "www.dyn.example.org"
+	x := d.newSite(t, d.table())
+	if err := x.store.SetAdopted(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	x.byTool(www+".", "Z0DYN", 60, "of the dotted one")
+	x.dns.Fail(publishtest.Refuse, named(www))
+	x.must(t, seedUpdate(www, "of the dotted one", home)) // stored, and not published
+	x.byTool(www, "Z0DYN", 60, "of the bare one")
+	if x.must(t, seedUpdate(www, "of the bare one", moved)); x.shows(www) != "60 ["+moved+"]" {
+		t.Fatalf("DNS shows %s", x.shows(www))
+	}
+	x.clock.Add(3600)
+	if err := x.Repair(t.Context()); err != nil || x.shows(www) != "60 ["+moved+"]" {
+		t.Errorf("after a repair DNS shows %s, %v", x.shows(www), err)
+	}
+	if err := x.Remove(t.Context(), named(www)); err != nil || x.shows(www) != "0 []" {
+		t.Fatalf("%v, DNS shows %s", err, x.shows(www))
+	}
+	x.refused(t, seedUpdate(www, "of the dotted one", home), ddns.BadProof)
+	if hosts, _, err := x.List(t.Context(), "", 100); err != nil || len(hosts) != 0 {
+		t.Errorf("%d hosts after the removal, %v", len(hosts), err)
+	}
+	if err := x.Repair(t.Context()); err != nil || x.shows(www) != "0 []" {
+		t.Errorf("after another repair DNS shows %s, %v", x.shows(www), err)
+	}
+	// It can be added again, and the row that is not used is still that.
+	made, err := x.Add(t.Context(), named(www), ddns.Settings{}, ddns.Secret{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.must(t, seedUpdate(www, made.Token.Reveal(), home))
+	x.refused(t, seedUpdate(www, "of the dotted one", moved), ddns.BadProof)
+}
+
+// testAddedTwice: of two operators who add a host again, whose row had a dot, one
+// is told that it is there.
+func testAddedTwice(t *testing.T, d *database) {
+	const www = "www.dyn.example.org"
+	x := d.newSite(t, d.table())
+	if err := x.store.SetAdopted(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	x.byTool(www+".", "Z0DYN", 60, "s3cret")
+	x.must(t, seedUpdate(www, "s3cret", home))
+	if err := x.Remove(t.Context(), named(www)); err != nil {
+		t.Fatal(err)
+	}
+	y := d.newSite(t, x.table)
+	var made ddns.Created
+	x.p.watch(func(_ int, action string) fault {
+		if action == "TransactWriteItems" && made.Host == nil {
+			var err error
+			if made, err = y.Add(t.Context(), named(www), ddns.Settings{}, ddns.Secret{}); err != nil {
+				t.Error(err)
+			}
+		}
+		return none
+	})
+	_, err := x.Add(t.Context(), named(www), ddns.Settings{}, ddns.Secret{})
+	if r, ok := errors.AsType[*ddns.Refusal](err); !ok || r.Code != ddns.Exists {
+		t.Errorf("the second is told %v", err)
+	}
+	x.p.watch(nil)
+	if x.must(t, seedUpdate(www, made.Token.Reveal(), home)); made.Host.Generation < 3 {
+		t.Errorf("generation %d after an earlier host of that name", made.Host.Generation)
 	}
 }
 

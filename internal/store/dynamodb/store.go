@@ -116,50 +116,31 @@ func (s *Store) find(ctx context.Context, name dnsname.Name) (*row, error) {
 	return r, err
 }
 
-// pick takes a host's row among the items under its keys.
+// pick takes a host's row among the items under its keys: the first that there
+// is. A host that is gone from there is gone, whatever is under the others.
 func (s *Store) pick(ctx context.Context, name dnsname.Name, items map[string]*node, adopted bool) (*row, error) {
 	keys := keysOf(name)
-	var gone *row
-	look := func(item *node) (*row, error) {
-		if item == nil || !item.has(attrData) && !item.has(attrGone) {
+	for _, key := range keys[:2] {
+		if isRow(items[key]) {
+			return s.decode(items[key])
+		}
+		if !adopted {
 			return nil, nil
 		}
-		r, err := s.decode(item)
-		if err != nil || r.gone {
-			if gone == nil {
-				gone = r
-			}
-			return nil, err
-		}
-		return r, nil
-	}
-	if r, err := look(items[keys[0]]); r != nil || err != nil || !adopted {
-		return orGone(r, gone), err
-	}
-	if r, err := look(items[keys[1]]); r != nil || err != nil {
-		return r, err
 	}
 	alias, ok := items[keys[2]].member("host").str()
-	if !ok || alias == keys[0] || alias == keys[1] || strings.HasPrefix(alias, ours) {
-		return gone, nil
-	}
-	if at, err := canonical(alias); err != nil || at != name {
-		return gone, nil // another host's follower
+	if !ok || !isAlias(alias, name) {
+		return nil, nil // no alias, or another host's follower
 	}
 	item, err := s.get(ctx, alias, hostAttributes)
-	if err != nil {
+	if err != nil || !isRow(item) {
 		return nil, err
 	}
-	r, err := look(item)
-	return orGone(r, gone), err
+	return s.decode(item)
 }
 
-func orGone(r, gone *row) *row {
-	if r == nil {
-		return gone
-	}
-	return r
-}
+// isRow tells whether there is a host in an item, or what is left of one.
+func isRow(item *node) bool { return item.has(attrData) || item.has(attrGone) }
 
 // Host is [ddns.Store]'s.
 func (s *Store) Host(ctx context.Context, name dnsname.Name) (*ddns.Host, []*ddns.Credential, error) {
@@ -356,19 +337,23 @@ func (s *Store) listed(ctx context.Context, item *node) (*ddns.Host, error) {
 		s.Log.Warn("a host is left out of a listing", "err", err)
 		return nil, nil
 	}
-	if r.gone {
-		return nil, nil
+	if r.gone || key == r.host.Name.String() {
+		return r.host, nil
 	}
-	if key != r.host.Name.String() {
-		// A row with and one without a trailing dot are one host.
-		first, err := s.find(ctx, r.host.Name)
-		if err != nil {
-			return nil, err
-		}
-		if first != nil && !first.gone && first.key != key {
-			s.Log.Warn("two items are for one host: remove one of them", "host", r.host.Name.String(), "used", first.key, "unused", key)
-			return nil, nil
-		}
+	// A row with and one without a trailing dot are one host.
+	used, err := s.find(ctx, r.host.Name)
+	switch {
+	case errors.Is(err, ddns.ErrDamaged):
+		s.Log.Warn("a host is left out of a listing", "err", err)
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case used != nil && used.key != key:
+		s.Log.Warn("two items are for one host: remove one of them", "host", r.host.Name.String(), "used", used.key, "unused", key)
+		return nil, nil
+	case used == nil && !r.first:
+		s.Log.Warn("a host is left out of a listing: no update finds its item", "unused", key)
+		return nil, nil
 	}
 	return r.host, nil
 }
@@ -411,11 +396,13 @@ func (s *Store) indexed(ctx context.Context, index, cursor string, limit int, fi
 			return nil, "", err
 		}
 		for _, key := range keys {
-			if item := found[key]; item != nil && item.has(attrData) {
-				if r, err := s.decode(item); err != nil {
-					s.Log.Warn("a host is left out of a listing", "err", err)
-				} else if wanted(r.host) {
-					hosts = append(hosts, r.host)
+			if item := found[key]; item.has(attrData) {
+				h, err := s.listed(ctx, item)
+				if err != nil {
+					return nil, "", err
+				}
+				if h != nil && wanted(h) {
+					hosts = append(hosts, h)
 				}
 			}
 		}
