@@ -49,38 +49,19 @@ func (s *stackStore) Host(ctx context.Context, name dnsname.Name) (*ddns.Host, [
 }
 
 // Save is [ddns.Store]'s. A new host must not take the name of one that is not
-// found, and a name that DNS has already must not be emptied because its host is
-// new: what is there is its state.
+// found. It keeps the addresses that DNS has of its name, which is said.
 func (s *stackStore) Save(ctx context.Context, writes ...ddns.Write) error {
 	fresh := slices.DeleteFunc(slices.Clone(writes), func(w ddns.Write) bool { return w.Before != nil })
-	if len(fresh) == 0 {
-		return s.Store.Save(ctx, writes...)
-	}
-	if _, err := s.adopt(ctx); err != nil {
-		return err
-	}
-	for _, w := range fresh {
-		h := w.Host
-		if len(h.Current()) > 0 || h.Prefix.IsValid() {
-			continue // it comes with a state
-		}
-		sets, err := s.shown(ctx, h, len(fresh) > 1)
-		if err != nil {
-			return fmt.Errorf("ask DNS what it has of %s: %w", h.Name, err)
-		}
-		takeAddresses(h, sets)
-		if len(h.A) > ddns.MaxAddresses || len(h.AAAA) > ddns.MaxAddresses {
-			return fmt.Errorf("DNS has more than %d addresses for %s, and a host has no more: take some of them away in Route 53 first", ddns.MaxAddresses, h.Name)
-		}
-		h.Shown = sets
-		if sameSets(sets, h.RRsets()) {
-			h.Published = h.Generation
+	if len(fresh) > 0 {
+		if _, err := s.adopt(ctx); err != nil {
+			return err
 		}
 	}
 	if err := s.Store.Save(ctx, writes...); err != nil {
 		return err
 	}
-	if h := fresh[0].Host; len(fresh) == 1 && len(fresh[0].Event.After) == 0 && len(h.Current()) > 0 {
+	if len(fresh) == 1 && fresh[0].Event.What == "created" && len(fresh[0].Host.Current()) > 0 {
+		h := fresh[0].Host
 		s.say("DNS has %s for %s already; that stays until its first update.", addrs(h.A, h.AAAA), h.Name)
 	}
 	return nil
@@ -189,14 +170,4 @@ func takeAddresses(h *ddns.Host, sets []ddns.RRset) {
 			h.AAAA = sorted
 		}
 	}
-}
-
-// sameSets tells whether two lists of address sets are the same, in whatever order.
-func sameSets(a, b []ddns.RRset) bool {
-	return len(a) == len(b) && !slices.ContainsFunc(a, func(x ddns.RRset) bool {
-		return !slices.ContainsFunc(b, func(y ddns.RRset) bool {
-			return x.Owner == y.Owner && x.Type == y.Type && x.TTL == y.TTL &&
-				slices.Equal(slices.SortedFunc(slices.Values(x.Addrs), netip.Addr.Compare), slices.SortedFunc(slices.Values(y.Addrs), netip.Addr.Compare))
-		})
-	})
 }

@@ -122,8 +122,12 @@ func (s *Service) Add(ctx context.Context, name dnsname.Name, settings Settings,
 		if err := h.Validate(); err != nil {
 			return Created{}, err
 		}
-		err = s.save(ctx, Write{Before: old, Host: h, Credentials: []*Credential{c},
-			Event: Event{Time: now, Generation: h.Generation, Outcome: changed, Door: byAdmin, What: "created"}})
+		w := []Write{{Before: old, Host: h, Credentials: []*Credential{c},
+			Event: Event{Time: now, Generation: h.Generation, Outcome: changed, Door: byAdmin, What: "created"}}}
+		if err := s.meetNew(ctx, w); err != nil {
+			return Created{}, err
+		}
+		err = s.save(ctx, w...)
 		if errors.Is(err, ErrConflict) {
 			continue
 		}

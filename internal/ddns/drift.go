@@ -67,17 +67,86 @@ func (s *Service) meet(ctx context.Context, h *Host) (*Host, error) {
 		return nil, fmt.Errorf("ask DNS what it has of %s: %w", h.Name, err)
 	}
 	m := h.Clone()
-	m.Shown = shown
+	m.takeShown(shown)
+	return m, nil
+}
+
+// takeShown makes what DNS shows the host's state.
+func (h *Host) takeShown(shown []RRset) {
+	h.Shown = shown
 	for _, set := range shown {
 		switch {
 		case set.Owner != h.Name:
 		case set.Type == TypeA:
-			m.A = sortAddrs(slices.Clone(set.Addrs))
+			h.A = sortAddrs(slices.Clone(set.Addrs))
 		case set.Type == TypeAAAA:
-			m.AAAA = sortAddrs(slices.Clone(set.Addrs))
+			h.AAAA = sortAddrs(slices.Clone(set.Addrs))
 		}
 	}
-	return m, nil
+}
+
+// meetNew is meet for hosts that are about to be added. One that comes without a
+// state has what DNS has of its name: a name that works must not be emptied
+// because its host is new. The events say what was taken over.
+func (s *Service) meetNew(ctx context.Context, writes []Write) error {
+	in, ok := s.Publisher.(Inspector)
+	if !ok {
+		return nil
+	}
+	for i := range writes {
+		w := &writes[i]
+		h := w.Host
+		if w.Before != nil || h.Prefix.IsValid() || len(h.Current()) > 0 {
+			continue
+		}
+		shown, err := s.shownOfNew(ctx, in, h, len(writes) > 1)
+		if err != nil {
+			return unavailable("ask DNS what it has of "+h.Name.String(), err)
+		}
+		h.takeShown(shown)
+		if len(h.A) > MaxAddresses || len(h.AAAA) > MaxAddresses {
+			return refuse(Malformed, fmt.Sprintf("DNS has more than %d addresses for %s, and a host has no more", MaxAddresses, h.Name),
+				"take some of them away there first")
+		}
+		if w.Event.After = h.Current(); sameRRsets(shown, h.RRsets()) {
+			h.Published = h.Generation
+		}
+	}
+	return nil
+}
+
+// listingLife is how long a listing of a zone is taken for right while hosts are
+// imported.
+const listingLife = 15 * time.Second
+
+// listing is what a zone had, by owner.
+type listing struct {
+	at   time.Time
+	sets map[dnsname.Name][]RRset
+}
+
+// shownOfNew asks DNS for one host, or lists its zone when there are many.
+func (s *Service) shownOfNew(ctx context.Context, in Inspector, h *Host, many bool) ([]RRset, error) {
+	if !many {
+		return in.Look(ctx, h)
+	}
+	s.listings.mu.Lock()
+	defer s.listings.mu.Unlock()
+	z := s.listings.zones[h.Zone]
+	if now := s.Now(); z.sets == nil || now.Sub(z.at).Abs() > listingLife {
+		z = listing{now, map[dnsname.Name][]RRset{}}
+		err := in.List(ctx, h.Zone, func(sets []RRset) error {
+			for _, set := range sets {
+				z.sets[set.Owner] = append(z.sets[set.Owner], set)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		s.listings.zones = map[dnsname.Name]listing{h.Zone: z} // one zone's at a time
+	}
+	return shownOf(h, z.sets), nil
 }
 
 // adopt makes a host that others made, and that an update leaves as it is, one

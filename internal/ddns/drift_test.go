@@ -382,8 +382,9 @@ func TestInspectGoesOn(t *testing.T) {
 	if w.Inspect(t.Context(), zones) == nil {
 		t.Error("a store that is away is no error")
 	}
-	if out := w.must(t, by(made, home)); out.Changed || d.Looks() != 1 {
-		t.Errorf("in doubt about the pass itself: %+v after %d looks", out, d.Looks())
+	looks := d.Looks()
+	if out := w.must(t, by(made, home)); out.Changed || d.Looks() != looks+1 {
+		t.Errorf("in doubt about the pass itself: %+v after %d looks", out, d.Looks()-looks)
 	}
 }
 
@@ -444,5 +445,74 @@ func TestUntaken(t *testing.T) {
 	}
 	if h := w.host(t, "bad.dyn.example.org"); h.Published != h.Generation {
 		t.Errorf("published at %d of %d", h.Published, h.Generation)
+	}
+}
+
+// TestNewHostKeeps: a name that DNS has already is not emptied because its host
+// is new, be it added or imported.
+func TestNewHostKeeps(t *testing.T) {
+	const nas = "nas.dyn.example.org"
+	many := make([]string, ddns.MaxAddresses+1)
+	for i := range many {
+		many[i] = fmt.Sprintf("198.51.100.%d", i+1)
+	}
+	add := func(w *world) error {
+		_, err := w.Add(t.Context(), named(nas), open(), ddns.Secret{})
+		return err
+	}
+	load := func(addrs ...netip.Addr) func(w *world) error {
+		return func(w *world) error {
+			out, err := w.ImportHosts(t.Context(), []ddns.ExportedHost{
+				{Name: named(nas), Addresses: ddns.AnyAddress, A: addrs}, {Name: named("other.dyn.example.org"), Addresses: ddns.AnyAddress},
+			})
+			if err == nil && out.Added != 2 {
+				err = fmt.Errorf("%+v", out)
+			}
+			return err
+		}
+	}
+	for name, c := range map[string]struct {
+		dns   []ddns.RRset
+		away  bool
+		how   func(*world) error
+		shown string // "": refused, and nothing is added
+		left  int    // hosts that Repair has to publish
+	}{
+		"added":               {dns: []ddns.RRset{address(nas, 60, home)}, how: add, shown: "60 [" + home + "]"},
+		"added, another TTL":  {dns: []ddns.RRset{address(nas, 300, home)}, how: add, shown: "60 [" + home + "]", left: 1},
+		"added, nothing":      {how: add, shown: "0 []"},
+		"added, DNS away":     {away: true, how: add},
+		"added, too many":     {dns: []ddns.RRset{address(nas, 60, many...)}, how: add},
+		"imported":            {dns: []ddns.RRset{address(nas, 60, home)}, how: load(), shown: "60 [" + home + "]"},
+		"imported with state": {dns: []ddns.RRset{address(nas, 60, home)}, how: load(netip.MustParseAddr("198.51.100.9")), shown: "60 [198.51.100.9]"},
+		"imported, DNS away":  {away: true, how: load()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, d := inspected(t)
+			d.Change(c.dns...)
+			if c.away {
+				d.Away = func() error { return errors.New("throttled") }
+			}
+			err := c.how(w)
+			_, _, hostErr := w.store.Host(t.Context(), named(nas))
+			if c.shown == "" {
+				if err == nil || !errors.Is(hostErr, ddns.ErrNoHost) {
+					t.Errorf("not refused: %v, %v", err, hostErr)
+				}
+				return
+			}
+			if err != nil || hostErr != nil {
+				t.Fatal(err, hostErr)
+			}
+			if unpublished, _, err := w.store.Unpublished(t.Context(), "", 10); err != nil || len(unpublished) != c.left {
+				t.Errorf("%d unpublished, %v", len(unpublished), err)
+			}
+			if err := w.Repair(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := shows(d, nas, ddns.TypeA); got != c.shown {
+				t.Errorf("DNS shows %s, want %s", got, c.shown)
+			}
+		})
 	}
 }

@@ -42,9 +42,13 @@ type Service struct {
 	refusals *refusals
 	asked    *buckets[dnsname.Name] // of DNS, on behalf of updates that change nothing
 	ownPass  atomic.Pointer[Pass]   // where the Store keeps none
-	untaken  untaken                // states that DNS does not take
-	checks   chan struct{}          // one slot per proof check in flight
-	waiting  atomic.Int64           // checks that wait for a slot
+	listings struct {
+		mu    sync.Mutex // guards zones
+		zones map[dnsname.Name]listing
+	}
+	untaken untaken       // states that DNS does not take
+	checks  chan struct{} // one slot per proof check in flight
+	waiting atomic.Int64  // checks that wait for a slot
 
 	// What an unknown host's proof is checked against, so that it costs the same.
 	decoy *Credential

@@ -179,6 +179,9 @@ func (s *Service) importBatch(ctx context.Context, writes []Write, out *Imported
 	if len(writes) == 0 {
 		return nil
 	}
+	if err := s.meetNew(ctx, writes); err != nil {
+		return err
+	}
 	// Save takes what it is given, so the first try gets hosts of its own.
 	batch := slices.Clone(writes)
 	added := make([]*Host, 0, len(writes))
@@ -208,7 +211,7 @@ func (s *Service) importBatch(ctx context.Context, writes []Write, out *Imported
 	}
 	out.Added += len(added)
 	if !s.Deferred {
-		s.publishAll(ctx, added)
+		s.publishAll(ctx, slices.DeleteFunc(added, func(h *Host) bool { return h.Published == h.Generation }))
 	}
 	return failed
 }
