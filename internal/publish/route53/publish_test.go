@@ -98,7 +98,8 @@ func TestFaults(t *testing.T) {
 		"truncated":           {awstest.Truncated(), false},
 		"malformed refusal":   {awstest.Fault{Status: 400, Code: "InvalidChangeBatch", Garble: awstest.Malformed().Garble}, true},
 		"delayed, then seen":  {awstest.Fault{Delay: 2 * time.Second}, false},
-		"delayed beyond time": {awstest.Fault{Delay: time.Minute}, true},
+		"no answer":           {awstest.Fault{Delay: time.Hour}, false},
+		"no answer after":     {awstest.Fault{Delay: time.Hour}.AfterCommit(), false},
 		"denied":              {awstest.Denied(), true},
 	} {
 		for _, n := range []int{1, 3} {
@@ -466,6 +467,39 @@ func TestBudget(t *testing.T) {
 		remove()
 		must(t, w, h)
 	})
+}
+
+// TestSilence: a service that takes requests and does not answer holds up nobody
+// for long, whatever time his context has.
+func TestSilence(t *testing.T) {
+	for name, fault := range map[string]awstest.Fault{"silent": {Delay: time.Hour}, "throttled": awstest.Throttled()} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := open(t, awstest.Route53Config{})
+				h := host(t, "nas", 1)
+				must(t, w, h)
+				w.Inject(awstest.Rule{Times: -1, Fault: fault})
+				began := time.Now()
+				_, err := w.Look(t.Context(), h)
+				if took := time.Since(began); err == nil || took > 5100*time.Millisecond {
+					t.Errorf("Look: %v after %s", err, took)
+				}
+				began = time.Now()
+				r := w.Publish(t.Context(), []*ddns.Host{next(h, func(h *ddns.Host) { h.A = []netip.Addr{v4(2)} })})[0]
+				if took := time.Since(began); r.Err == nil || took > 5100*time.Millisecond {
+					t.Errorf("Publish: %v after %s", r.Err, took)
+				}
+				if name == "throttled" {
+					return // whoever lists a zone waits for room
+				}
+				began = time.Now()
+				err = w.List(t.Context(), apex, func([]ddns.RRset) error { return nil })
+				if took := time.Since(began); err == nil || took > time.Minute {
+					t.Errorf("List: %v after %s", err, took)
+				}
+			})
+		})
+	}
 }
 
 // TestPace: no more requests a second than agreed, whoever calls.
