@@ -19,6 +19,10 @@ const (
 	// minTime is how much time a batch needs to be sent at all: an answer that
 	// comes too late is worth less than none, for it has to be asked for again.
 	minTime = 250 * time.Millisecond
+	// requestTime bounds one request, beside its context: it may wait on a
+	// connection that is dead, and then there has to be time to look and repeat.
+	// Each value of a batch adds perChange.
+	requestTime = 3 * time.Second
 	// Pauses between attempts have full jitter: anything up to a bound that
 	// doubles from the first to the longest.
 	firstPause   = 100 * time.Millisecond
@@ -107,7 +111,7 @@ func (r *run) change(batch []*unit) error {
 		if body == nil {
 			body = appendBatch(make([]byte, 0, 512+size(batch)), batch)
 		}
-		resp, err := r.client.Do(r.ctx, awscall.Request{Method: http.MethodPost, Path: changePath(r.zone), Header: xmlHeader, Body: body})
+		resp, err := r.do(r.ctx, awscall.Request{Method: http.MethodPost, Path: changePath(r.zone), Header: xmlHeader, Body: body}, elements(batch))
 		if err == nil && !taken(resp.Body) {
 			return &lost{errors.New("the answer to a batch could not be read")}
 		}
@@ -121,6 +125,23 @@ func (r *run) change(batch []*unit) error {
 			return err
 		}
 	}
+}
+
+// do makes a call, in its time.
+func (p *Publisher) do(ctx context.Context, r awscall.Request, elements int) (awscall.Response, error) {
+	if p.budget > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, requestTime+time.Duration(elements)*perChange)
+		defer cancel()
+	}
+	return p.client.Do(ctx, r)
+}
+
+func elements(batch []*unit) (n int) {
+	for _, u := range batch {
+		n += u.elements
+	}
+	return n
 }
 
 // size is about how long a batch is as XML.
@@ -160,7 +181,7 @@ func ask[T any](ctx context.Context, p *Publisher, path string, decode func([]by
 			return answer, cmp.Or(err, waitErr)
 		}
 		var resp awscall.Response
-		resp, err = p.client.Do(ctx, awscall.Request{Method: http.MethodGet, Path: path, Repeat: true})
+		resp, err = p.do(ctx, awscall.Request{Method: http.MethodGet, Path: path, Repeat: true}, 0)
 		if err == nil {
 			if answer, err = decode(resp.Body); err == nil {
 				return answer, nil

@@ -41,9 +41,10 @@ type Config struct {
 	// nil: the state given to Publish is published, and the core publishes again
 	// if there is a newer one.
 	Latest func(ctx context.Context, name dnsname.Name) (*ddns.Host, error)
-	// Budget bounds a call of Publish, beside its context: 0 is 5 s, negative no
-	// bound. Each RRset adds 10 ms, the time that Route 53's change bucket takes to
-	// have room for it.
+	// Budget bounds a call of Publish or Look, beside its context: 0 is 5 s,
+	// negative no bound, not of a single request either. Each RRset that is
+	// published adds 10 ms, the time that Route 53's change bucket takes to have
+	// room for it.
 	Budget time.Duration
 	// Rate is how many requests a second the Publisher sends at most; 0: 8. As
 	// many may go at once after a pause.
@@ -383,6 +384,11 @@ func (p *Publisher) Look(ctx context.Context, h *ddns.Host) ([]ddns.RRset, error
 	zone, err := p.zone(h.Zone)
 	if err != nil {
 		return nil, err
+	}
+	if p.budget > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, p.budget)
+		defer cancel()
 	}
 	wanted := append(keys(h, addresses), keys(h, texts)...)
 	shown, err := p.show(ctx, zone, wanted)
