@@ -44,6 +44,9 @@ type PassKeeper interface {
 
 const (
 	inspectEvery = 24 * time.Hour
+	// inspectAgain is when the next pass begins after one that found what could not
+	// be put right at once.
+	inspectAgain = time.Hour
 	// doubtAfter is how old a complete inspection may be before an update that
 	// changes nothing asks DNS all the same.
 	doubtAfter = 48 * time.Hour
@@ -239,7 +242,8 @@ func (s *Service) PublishHosts(ctx context.Context, names []dnsname.Name) []erro
 // every host of which it shows something else than was published there. Call it
 // every minute or so: it does nothing until a day has passed, and what ctx left
 // no time for goes on at the next call, at the host where it stopped. It holds
-// one zone's RRsets in memory. Records that are no host's are left alone.
+// one zone's RRsets in memory. Records that are no host's are left alone. After
+// a pass that could not put all right the next one begins an hour later.
 func (s *Service) Inspect(ctx context.Context, zones []dnsname.Name) error {
 	in, ok := s.Publisher.(Inspector)
 	if !ok {
@@ -295,7 +299,7 @@ func (s *Service) inspectZone(ctx context.Context, in Inspector, zone dnsname.Na
 		if err != nil {
 			return err
 		}
-		if err := s.mend(ctx, zone, hosts, shown); err != nil {
+		if err := s.mend(ctx, zone, hosts, shown, p); err != nil {
 			return err
 		}
 		if cursor = next; cursor == "" {
@@ -305,8 +309,8 @@ func (s *Service) inspectZone(ctx context.Context, in Inspector, zone dnsname.Na
 }
 
 // mend publishes those of a zone's hosts of which DNS shows something else than
-// was published.
-func (s *Service) mend(ctx context.Context, zone dnsname.Name, hosts []*Host, shown map[dnsname.Name][]RRset) error {
+// was published. If that fails the next pass begins sooner.
+func (s *Service) mend(ctx context.Context, zone dnsname.Name, hosts []*Host, shown map[dnsname.Name][]RRset, p *Pass) error {
 	var wrong []*Host
 	for _, h := range hosts {
 		// What is unpublished is for Repair, and what others made is as they made it.
@@ -314,7 +318,7 @@ func (s *Service) mend(ctx context.Context, zone dnsname.Name, hosts []*Host, sh
 			continue
 		}
 		h, _, err := s.Store.Host(ctx, h.Name) // the listing may be behind
-		if errors.Is(err, ErrNoHost) {
+		if errors.Is(err, ErrNoHost) || errors.Is(err, ErrDamaged) {
 			continue
 		}
 		if err != nil {
@@ -328,7 +332,12 @@ func (s *Service) mend(ctx context.Context, zone dnsname.Name, hosts []*Host, sh
 	}
 	if len(wrong) > 0 {
 		s.Log.Warn("DNS shows something else than was published; publishing again", "hosts", len(wrong), "host", wrong[0].Name.String())
-		s.publishAll(ctx, wrong)
+		for _, err := range s.publishAll(ctx, wrong) {
+			// It counts as published, so nobody but the next pass would see to it.
+			if soon := s.Now().Add(inspectAgain - inspectEvery); err != nil && !errors.Is(err, ErrNotTaken) && p.Began.After(soon) {
+				p.Began = soon
+			}
+		}
 	}
 	return ctx.Err()
 }

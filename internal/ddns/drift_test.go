@@ -323,6 +323,53 @@ func TestInspect(t *testing.T) {
 	}
 }
 
+// TestMendedLate: what DNS had no room for when the pass found it does not wait
+// for a day; what it does not take does.
+func TestMendedLate(t *testing.T) {
+	for _, c := range []struct {
+		err   error
+		after time.Duration // the next pass
+	}{{errors.New("throttled"), time.Hour}, {ddns.ErrNotTaken, 24 * time.Hour}} {
+		w, d := inspected(t)
+		made := w.add(t, "nas.dyn.example.org")
+		w.must(t, by(made, home))
+		d.Change(address("nas.dyn.example.org", 60, "198.51.100.99"))
+		w.Service.Publisher = unable{d, c.err}
+		if err := w.Inspect(t.Context(), one); err != nil {
+			t.Fatal(err)
+		}
+		w.Service.Publisher = d
+		looks := d.Looks()
+		for passed := time.Duration(0); passed < c.after; passed += time.Minute {
+			if err := w.Inspect(t.Context(), one); err != nil || shows(d, "nas.dyn.example.org", ddns.TypeA) != "60 [198.51.100.99]" {
+				t.Fatalf("%v: a pass after %s already: %v", c.err, passed, err)
+			}
+			w.pass(time.Minute)
+		}
+		if err := w.Inspect(t.Context(), one); err != nil || shows(d, "nas.dyn.example.org", ddns.TypeA) != "60 ["+home+"]" {
+			t.Errorf("%v: after %s DNS shows %s, %v", c.err, c.after, shows(d, "nas.dyn.example.org", ddns.TypeA), err)
+		}
+		// The pass was a complete one all the same: requests need not ask.
+		if w.must(t, by(made, home)); d.Looks() != looks {
+			t.Errorf("%v: a request asked DNS", c.err)
+		}
+	}
+}
+
+// unable is DNS that can be asked and publishes nothing.
+type unable struct {
+	*publishtest.Inspected
+	err error
+}
+
+func (u unable) Publish(_ context.Context, hosts []*ddns.Host) []ddns.Published {
+	out := make([]ddns.Published, len(hosts))
+	for i := range out {
+		out[i].Err = u.err
+	}
+	return out
+}
+
 // keeper is a store that remembers the pass.
 type keeper struct {
 	*publishtest.Store
