@@ -151,7 +151,7 @@ func (j *job) plan(k kind, shown map[key]record) ([]pair, error) {
 		}
 		p := pair{before(x), record{RRset: wanted[i]}}
 		if p.before.foreign != "" {
-			return nil, fmt.Errorf("%s at %s %s is in the way: take it away in Route 53, or choose another name", p.before.foreign, x.owner, x.t)
+			return nil, fmt.Errorf("%w: %s at %s %s is in the way: take it away in Route 53, or choose another name", ddns.ErrNotTaken, p.before.foreign, x.owner, x.t)
 		}
 		if p.before.isZero() || !p.before.same(&p.after) {
 			pairs = append(pairs, p)

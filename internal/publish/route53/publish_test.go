@@ -662,7 +662,7 @@ func TestInTheWay(t *testing.T) {
 			}
 			before := fmt.Sprint(w.Sets(w.zone))
 			r := w.Publish(t.Context(), []*ddns.Host{h})[0]
-			if r.Err == nil || !strings.Contains(strings.ReplaceAll(r.Err.Error(), "already exists in zone", "already exists in the zone"), name) {
+			if !errors.Is(r.Err, ddns.ErrNotTaken) || !strings.Contains(strings.ReplaceAll(r.Err.Error(), "already exists in zone", "already exists in the zone"), name) {
 				t.Errorf("%s: %v", name, r.Err)
 			}
 			if after := fmt.Sprint(w.Sets(w.zone)); after != before {
