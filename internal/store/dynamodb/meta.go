@@ -3,10 +3,12 @@ package dynamodb
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
 )
 
 // meta is what the item #meta says of the table.
@@ -149,15 +151,20 @@ func (s *Store) Adopt(ctx context.Context) (int, error) {
 			case strings.TrimSuffix(key, ".") == name.String():
 				continue
 			}
-			o := newOp("Put", nameItem+name.String())
-			item := openObject(nil, "{")
-			item.s(attrKey, o.key)
-			item.s("host", key)
-			o.item = append(item.b, '}')
-			o.only("attribute_not_exists(hostname)")
-			_, err = s.call(ctx, "PutItem", append(o.write(s.open(), "").b, '}'), true)
-			if _, there := failedItem(err); there {
-				continue // that it is this one or another: the first has the name
+			err = s.putAlias(ctx, name, key, func(o *op) { o.only("attribute_not_exists(hostname)") })
+			if item, there := failedItem(err); there {
+				// That it is this one or another: the first has the name, while there is
+				// one. What is left of a host that is gone has it too.
+				var has bool
+				if has, err = s.hasName(ctx, item, name); has {
+					continue
+				}
+				if err == nil {
+					err = s.putAlias(ctx, name, key, func(o *op) { o.onlyIs("host", item.member("host").raw) })
+				}
+				if _, moved := failedItem(err); moved {
+					continue
+				}
 			}
 			if err != nil {
 				return made, fmt.Errorf("make an alias for %s: %w", key, err)
@@ -168,4 +175,34 @@ func (s *Store) Adopt(ctx context.Context) (int, error) {
 			return made, nil
 		}
 	}
+}
+
+// putAlias makes an alias on a condition.
+func (s *Store) putAlias(ctx context.Context, name dnsname.Name, key string, only func(*op)) error {
+	o := newOp("Put", nameItem+name.String())
+	item := openObject(nil, "{")
+	item.s(attrKey, o.key)
+	item.s("host", key)
+	o.item = append(item.b, '}')
+	only(o)
+	_, err := s.call(ctx, "PutItem", append(o.write(s.open(), `"ALL_OLD"`).b, '}'), true)
+	return err
+}
+
+// hasName tells whether there is something under the key in a #name# item that
+// has the name, be it what is left of a host or what cannot be read.
+func (s *Store) hasName(ctx context.Context, item *node, name dnsname.Name) (bool, error) {
+	key, ok := item.member("host").str()
+	if !ok {
+		return true, nil // none of ours
+	}
+	at, err := s.get(ctx, key, hostAttributes)
+	if err != nil || !isRow(at) {
+		return false, err
+	}
+	r, err := s.decode(at)
+	if err != nil || r.gone {
+		return err != nil || isAlias(key, name), nil
+	}
+	return slices.Contains(r.host.Names(), name), nil
 }

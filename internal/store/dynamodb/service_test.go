@@ -417,6 +417,38 @@ func testAddedTwice(t *testing.T, d *database) {
 	}
 }
 
+// testAliasMoves: a row that the reference's tools have made under another
+// spelling, after the one before was deleted there, is found as that was; beside
+// what is left of a host that was removed here it is not.
+func testAliasMoves(t *testing.T, d *database) {
+	x := d.newSite(t, d.table())
+	if err := x.store.SetAdopted(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	adopt := func(want int) {
+		t.Helper()
+		if made, err := x.store.Adopt(t.Context()); err != nil || made != want {
+			t.Errorf("%d aliases, %v; want %d", made, err, want)
+		}
+	}
+	x.byTool("WWW.dyn.example.org", "Z0DYN", 60, "first")
+	adopt(1)
+	x.must(t, seedUpdate("WWW.dyn.example.org", "first", home))
+	x.byTool("Www.dyn.example.org", "Z0DYN", 60, "second")
+	adopt(0) // the first has the name
+	x.refused(t, seedUpdate("Www.dyn.example.org", "second", home), ddns.BadProof)
+	d.do("DeleteItem", fmt.Sprintf(`{"TableName":%q,"Key":{"hostname":{"S":"WWW.dyn.example.org"}}}`, x.table))
+	adopt(1)
+	adopt(0)
+	x.must(t, seedUpdate("Www.dyn.example.org", "second", home))
+	x.byTool("wWW.dyn.example.org", "Z0DYN", 60, "third")
+	if err := x.Remove(t.Context(), named("www.dyn.example.org")); err != nil {
+		t.Fatal(err)
+	}
+	adopt(0)
+	x.refused(t, seedUpdate("wWW.dyn.example.org", "third", home), ddns.BadProof)
+}
+
 // testCalls: what an update costs in calls of the database.
 func testCalls(t *testing.T, d *database) {
 	const www = "www.dyn.example.org"

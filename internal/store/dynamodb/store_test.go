@@ -61,6 +61,7 @@ func TestDynamoDB(t *testing.T) {
 		{"TwoRowsOfOneHost", testTwoRowsOfOneHost},
 		{"UnusedRow", testUnusedRow},
 		{"AddedTwice", testAddedTwice},
+		{"AliasMoves", testAliasMoves},
 		{"Damaged", testDamaged},
 		{"Calls", testCalls},
 		{"TwoFunctions", testTwoFunctions},
