@@ -498,16 +498,23 @@ func testCalls(t *testing.T, d *database) {
 		wantCalls(t, x.p, "after a sign of life", "GetItem")
 	})
 	t.Run("adopted table", func(t *testing.T) {
-		for _, key := range []string{www, www + "."} {
+		for _, key := range []string{www, www + ".", "WWW.dyn.example.org"} {
 			x := d.newSite(t, d.table())
 			x.byTool(key, "Z0DYN", 60, "s3cret")
 			if err := x.store.SetAdopted(t.Context(), true); err != nil {
 				t.Fatal(err)
 			}
+			first := "BatchGetItem UpdateItem"
+			if made, err := x.store.Adopt(t.Context()); err != nil {
+				t.Fatal(err)
+			} else if made > 0 {
+				first = "BatchGetItem GetItem UpdateItem" // it is behind an alias, which is remembered
+			}
+			x.clock.Add(301)
 			x.dns.Change(addresses(www, 60, home))
 			x.p.watch(nil)
 			x.must(t, seedUpdate(www, "s3cret", home))
-			wantCalls(t, x.p, "first contact, matches", "BatchGetItem UpdateItem")
+			wantCalls(t, x.p, "first contact, matches", first)
 			if x.dns.Looks() != 1 || x.dns.Calls() != 0 {
 				t.Errorf("%d looks, %d publishes", x.dns.Looks(), x.dns.Calls())
 			}
@@ -520,6 +527,12 @@ func testCalls(t *testing.T, d *database) {
 			x.p.watch(nil)
 			x.must(t, seedUpdate(www, "s3cret", moved))
 			wantCalls(t, x.p, "changed", "BatchGetItem UpdateItem UpdateItem")
+			x.p.watch(nil)
+			x.refused(t, seedUpdate(www, "wrong", home), ddns.BadProof)
+			known := x.p.called()
+			x.p.watch(nil)
+			x.refused(t, seedUpdate("nobody.dyn.example.org", "wrong", home), ddns.BadProof)
+			wantCalls(t, x.p, "unknown host", known)
 		}
 	})
 }

@@ -97,6 +97,11 @@ func (s *Store) find(ctx context.Context, name dnsname.Name) (*row, error) {
 		return s.decode(item)
 	}
 	keys := keysOf(name)
+	// Behind an alias it is found in one call too, once it has been found.
+	odd := s.keyOf(name)
+	if !slices.Contains(keys, odd) {
+		keys = append(keys, odd)
+	}
 	if !fresh {
 		keys = append(keys, metaItem)
 	}
@@ -109,7 +114,7 @@ func (s *Store) find(ctx context.Context, name dnsname.Name) (*row, error) {
 			return nil, err
 		}
 	}
-	r, err := s.pick(ctx, name, items, adopted)
+	r, err := s.pick(ctx, name, items, odd, adopted)
 	if adopted && r != nil && !r.gone {
 		s.remember(name, r.key)
 	}
@@ -117,8 +122,9 @@ func (s *Store) find(ctx context.Context, name dnsname.Name) (*row, error) {
 }
 
 // pick takes a host's row among the items under its keys: the first that there
-// is. A host that is gone from there is gone, whatever is under the others.
-func (s *Store) pick(ctx context.Context, name dnsname.Name, items map[string]*node, adopted bool) (*row, error) {
+// is. A host that is gone from there is gone, whatever is under the others. The
+// key odd has been read too.
+func (s *Store) pick(ctx context.Context, name dnsname.Name, items map[string]*node, odd string, adopted bool) (*row, error) {
 	keys := keysOf(name)
 	for _, key := range keys[:2] {
 		if isRow(items[key]) {
@@ -132,9 +138,15 @@ func (s *Store) pick(ctx context.Context, name dnsname.Name, items map[string]*n
 	if !ok || !isAlias(alias, name) {
 		return nil, nil // no alias, or another host's follower
 	}
-	item, err := s.get(ctx, alias, hostAttributes)
-	if err != nil || !isRow(item) {
-		return nil, err
+	item := items[alias]
+	if alias != odd {
+		var err error
+		if item, err = s.get(ctx, alias, hostAttributes); err != nil {
+			return nil, err
+		}
+	}
+	if !isRow(item) {
+		return nil, nil
 	}
 	return s.decode(item)
 }
