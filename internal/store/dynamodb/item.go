@@ -214,6 +214,9 @@ func (s *Store) decode(item *node) (*row, error) {
 	if err != nil {
 		return bad(err)
 	}
+	if v, _ := item.member(attrV).integer(); v > layoutVersion {
+		return nil, fmt.Errorf("the item %q has layout %d and this program knows %d: deploy a newer one", key, v, layoutVersion) // no damage
+	}
 	gen := item.member(attrGen)
 	r.first = gen == nil
 	var d decoder

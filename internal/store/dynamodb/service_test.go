@@ -339,8 +339,13 @@ func testDamaged(t *testing.T, d *database) {
 			t.Errorf("an operator is told %v", err)
 		}
 	}
-	// What is damaged for all is no reason to turn each of them away for good.
+	// What this program is too old for, or is damaged for all, is no reason to turn
+	// clients away for good: many stop when their proof is refused.
 	x := d.newSite(t, d.table())
+	d.do("PutItem", fmt.Sprintf(`{"TableName":%q,"Item":{"hostname":{"S":"www.dyn.example.org"},"gw_v":{"N":"2"},"gw_gen":{"N":"1"},
+		"data":{"S":"{\"route_53_zone_id\":\"Z0DYN\",\"route_53_record_ttl\":60,\"shared_secret\":\"x\"}"}}}`, x.table))
+	x.refused(t, seedUpdate("www.dyn.example.org", "x", home), ddns.Unavailable)
+	x = d.newSite(t, d.table())
 	d.do("PutItem", fmt.Sprintf(`{"TableName":%q,"Item":{"hostname":{"S":"#meta"},"gw_v":{"N":"99"}}}`, x.table))
 	x.refused(t, seedUpdate("www.dyn.example.org", "x", home), ddns.Unavailable)
 }
