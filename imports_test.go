@@ -45,6 +45,7 @@ var mayImport = []struct{ pkg, list string }{
 	{"lambdaserver", ""},
 	{"signature", ""},
 	{"client", "api dnsname"},
+	{"agent", "api client dnsname signature"},
 
 	{"awsstack", "awscall dnsname"}, // an installation in AWS, and what stands in for AWS in tests
 	{"awstest", "dnsname"},

@@ -25,6 +25,9 @@ type Problem struct {
 	// Now is the server's clock in Unix seconds, the form in which signatures
 	// have their time. 0: it does not matter.
 	Now int64 `json:"now,omitempty"`
+	// LastCreated is the creation time, in Unix seconds, that a signature must be
+	// newer than. 0: it does not matter.
+	LastCreated int64 `json:"last_created,omitempty"`
 	// RetryAfter is after how many seconds trying again makes sense; 0: not said.
 	RetryAfter int64 `json:"retry_after,omitempty"`
 }
