@@ -378,8 +378,8 @@ func (r *run) newest(h *ddns.Host) (*ddns.Host, error) {
 	return h, nil
 }
 
-// Look is [ddns.Inspector]'s. An alias or a routing policy at one of the host's
-// names is an error.
+// Look is [ddns.Inspector]'s. A CNAME, an alias or a routing policy at one of the
+// host's names is an error.
 func (p *Publisher) Look(ctx context.Context, h *ddns.Host) ([]ddns.RRset, error) {
 	zone, err := p.zone(h.Zone)
 	if err != nil {

@@ -36,7 +36,7 @@ type record struct {
 	// came. nil: made from the RRset.
 	raw []string
 	// foreign says why godwit cannot have made it and cannot replace it: an alias,
-	// a routing policy. The rest but owner and type is then zero.
+	// a routing policy, a CNAME in its place. The rest but owner and type is then zero.
 	foreign string
 }
 
@@ -355,7 +355,8 @@ type listResponse struct {
 }
 
 // decodeList reads one page. Sets of types that hosts have not, and at names
-// that are none, are left out; a set that godwit cannot have made is foreign.
+// that are none, are left out; a set that godwit cannot have made is foreign. A
+// CNAME stands for both sets that cannot be beside it.
 func decodeList(body []byte) (page, error) {
 	var l listResponse
 	if err := xml.Unmarshal(body, &l); err != nil {
@@ -369,12 +370,18 @@ func decodeList(body []byte) (page, error) {
 	}
 	p := page{records: make([]record, 0, len(l.Sets))}
 	for _, s := range l.Sets {
-		var r record
-		if r.Type.UnmarshalText([]byte(s.Type)) != nil || r.Type == ddns.TypePrefix {
+		owner, err := parseName(s.Name)
+		if err != nil {
 			continue
 		}
-		var err error
-		if r.Owner, err = parseName(s.Name); err != nil {
+		if s.Type == "CNAME" { // nothing else can stand beside it (RFC 1034 section 3.6.2)
+			for _, t := range []ddns.Type{ddns.TypeA, ddns.TypeAAAA} {
+				p.records = append(p.records, record{RRset: ddns.RRset{Owner: owner, Type: t}, foreign: "a CNAME"})
+			}
+			continue
+		}
+		r := record{RRset: ddns.RRset{Owner: owner}}
+		if r.Type.UnmarshalText([]byte(s.Type)) != nil || r.Type == ddns.TypePrefix {
 			continue
 		}
 		switch {
