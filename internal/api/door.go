@@ -6,6 +6,7 @@ import "net/netip"
 const (
 	HostPath      = "/v1/hosts/"
 	AddressesPath = "/addresses" // behind HostPath and the name
+	KeyPath       = "/key"       // behind HostPath and the name
 	JoinPath      = "/v1/join"
 )
 
@@ -43,7 +44,17 @@ type Join struct {
 	PublicKey []byte `json:"public_key"`
 }
 
-// Joined is the key's place.
+// ReplaceKey introduces the key that follows the one that signs the request.
+// That one goes on for KeyOverlap and can introduce no other. The same key again
+// is the same credential again, because the first answer may have been lost.
+type ReplaceKey struct {
+	PublicKey []byte `json:"public_key"` // as in Join
+}
+
+// KeyOverlap is for how many seconds a replaced key goes on working.
+const KeyOverlap = 24 * 60 * 60
+
+// Joined is the place of a key that joined or was introduced.
 type Joined struct {
 	Host       string `json:"host"`
 	Credential string `json:"credential"` // the key's ID
