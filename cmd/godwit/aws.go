@@ -78,6 +78,22 @@ func (f stackFlags) flags() string {
 	return out.String()
 }
 
+// target is how commands about hosts name the same installation, and environment
+// what has to stand before them for the same profile.
+func (f stackFlags) target() string {
+	if f.Region != "" {
+		return awsTarget + f.Stack + "@" + f.Region
+	}
+	return awsTarget + f.Stack
+}
+
+func (f stackFlags) environment() string {
+	if f.Profile != "" {
+		return "AWS_PROFILE=" + shellQuote(f.Profile) + " "
+	}
+	return ""
+}
+
 // awsError is a mistake in the request where it is one.
 func awsError(err error) error {
 	if wrong, ok := errors.AsType[*awsstack.UsageError](err); ok {

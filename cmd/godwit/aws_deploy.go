@@ -84,8 +84,18 @@ func (c awsDeployCommand) Run(a *app) error {
 		a.print("\nCommands about hosts work with your own AWS credentials. Somebody who shall administer\nhosts and nothing else needs this policy:\n\n  %s", policy)
 	}
 	printDelegation(a, result.Created)
-	a.print("\nAdd a host:\n\n  godwit host add nas.%s --target aws:%s", result.Zones[0].Apex, shellQuote(result.Stack))
+	a.print("\nAdd a host:\n\n  %sgodwit host add %s --target %s", c.environment(), exampleHost(result.Names), shellQuote(c.target()))
 	return nil
+}
+
+// exampleHost is a name that the function may change.
+func exampleHost(names []string) string {
+	for _, name := range names {
+		if below, ok := strings.CutPrefix(name, "*."); ok {
+			return "nas." + below
+		}
+	}
+	return names[0]
 }
 
 // adopt makes the rows of an adopted table be found whatever their spelling.

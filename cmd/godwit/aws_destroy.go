@@ -50,7 +50,7 @@ func (c awsDestroyCommand) Run(a *app) error {
 	}
 	a.print("The installation %s in %s is gone.", done.Stack, done.Region)
 	if done.Kept && done.Table != "" {
-		a.print("Its table %s is still there. To use it again: godwit aws deploy%s%s --table %s", done.Table, c.flags(), zoneFlags(done.Zones), shellQuote(done.Table))
+		a.print("Its table %s is still there. To use it again: godwit aws deploy%s%s%s --table %s", done.Table, c.flags(), zoneFlags(done.Zones), nameFlags(done.Names), shellQuote(done.Table))
 	}
 	if len(done.Zones) > 0 {
 		a.print("So are the zones, at $0.50 a month each, with their records: %s", zoneList(done.Zones))
@@ -62,6 +62,14 @@ func zoneFlags(zones []awsstack.Zone) string {
 	var out strings.Builder
 	for _, z := range zones {
 		fmt.Fprintf(&out, " --zone %s=%s", z.Apex, z.ID)
+	}
+	return out.String()
+}
+
+func nameFlags(names []string) string {
+	var out strings.Builder
+	for _, name := range names {
+		out.WriteString(" --names " + shellQuote(name))
 	}
 	return out.String()
 }

@@ -170,6 +170,31 @@ func TestAWSUsage(t *testing.T) {
 	}
 }
 
+// TestAWSNextCommand: what deploy prints leads to the same installation, and names
+// a host that the function may change.
+func TestAWSNextCommand(t *testing.T) {
+	alone(t)
+	account := awstest.NewAccount(t, awstest.StartMoto(t))
+	account.DNS.AddZone("example.com")
+	config := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(config, []byte("[profile dns]\naws_access_key_id = "+awstest.AccessKeyID+"\naws_secret_access_key = "+awstest.SecretAccessKey+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_CONFIG_FILE", config)
+	t.Setenv("AWS_REGION", "")
+	out := must(t, "aws", "deploy", "--stack", "home", "--region", "eu-west-1", "--profile", "dns", "--zone", "example.com", "--names", "www.example.com", "--names", "*.home.example.com",
+		"--function-zip", functionZip(t, "1"))
+	if want := "\n  AWS_PROFILE=dns godwit host add nas.home.example.com --target aws:home@eu-west-1\n"; !strings.HasSuffix(out, want) {
+		t.Errorf("got %s\nwant at its end %s", out, want)
+	}
+	t.Setenv("AWS_PROFILE", "dns")
+	must(t, "host", "add", "nas.home.example.com", "--target", "aws:home@eu-west-1")
+	out = must(t, "aws", "destroy", "--stack", "home", "--region", "eu-west-1", "--yes")
+	if !strings.Contains(out, " --names www.example.com --names '*.home.example.com' --table ") {
+		t.Errorf("got %s", out)
+	}
+}
+
 func TestAWSTemplate(t *testing.T) {
 	alone(t)
 	if got := must(t, "aws", "template"); got != awsstack.Template {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -95,9 +96,9 @@ func (d *stackDoor) open(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	zones := stackZones{}
+	zones := stackZones{ids: map[dnsname.Name]string{}, at: at, flags: d.flags.flags()}
 	for _, z := range at.Zones {
-		zones[z.Apex] = z.ID
+		zones.ids[z.Apex] = z.ID
 	}
 	log := d.log.logger()
 
@@ -107,7 +108,7 @@ func (d *stackDoor) open(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := dynamodb.New(dynamodb.Config{Client: table, Table: at.Table, Zones: zones, Log: log})
+	rows, err := dynamodb.New(dynamodb.Config{Client: table, Table: at.Table, Zones: zones.ids, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +119,7 @@ func (d *stackDoor) open(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	publisher, err := route53.New(route53.Config{Client: dns, Zones: zones, Latest: func(ctx context.Context, name dnsname.Name) (*ddns.Host, error) {
+	publisher, err := route53.New(route53.Config{Client: dns, Zones: zones.ids, Latest: func(ctx context.Context, name dnsname.Name) (*ddns.Host, error) {
 		h, _, err := rows.Host(ctx, name)
 		return h, err
 	}})
@@ -184,13 +185,16 @@ func rootOf(err error) error {
 	}
 }
 
-// stackZones are the IDs of the installation's hosted zones by apex. It is a
-// [ddns.Zones]: what else is in them Route 53 itself knows.
-type stackZones map[dnsname.Name]string
+// stackZones are the installation's zones. It is a [ddns.Zones].
+type stackZones struct {
+	ids   map[dnsname.Name]string // of the hosted zones, by apex
+	at    *awsstack.Installation
+	flags string // that name the installation to a command
+}
 
 // Zone is the longest apex that the name is under.
 func (z stackZones) Zone(name dnsname.Name) (apex dnsname.Name, ok bool) {
-	for at := range z {
+	for at := range z.ids {
 		if name.Under(at) && (!ok || len(at.Wire()) > len(apex.Wire())) {
 			apex, ok = at, true
 		}
@@ -198,8 +202,15 @@ func (z stackZones) Zone(name dnsname.Name) (apex dnsname.Name, ok bool) {
 	return apex, ok
 }
 
-// Clash is never known.
-func (stackZones) Clash(dnsname.Name) error { return nil }
+// Clash refuses a name that the function could never publish. What else is in the
+// zones Route 53 itself knows.
+func (z stackZones) Clash(name dnsname.Name) error {
+	if z.at.Allows(name) {
+		return nil
+	}
+	return &ddns.Refusal{Code: ddns.Malformed, Why: fmt.Sprintf("%s is none of the names that the function may change: %s", name, strings.Join(z.at.Names, ", ")),
+		Fix: fmt.Sprintf("choose another name, or allow it: godwit aws deploy%s%s%s", z.flags, zoneFlags(z.at.Zones), nameFlags(append(slices.Clone(z.at.Names), name.String())))}
+}
 
 // listZones is what "godwit zone list" shows. What cannot be found out is left
 // out with a word about it: the rest is worth having.

@@ -35,15 +35,16 @@ type Request struct {
 
 // Result is an installation that has been deployed.
 type Result struct {
-	Change   string `json:"change"` // created, updated, unchanged
-	Stack    string `json:"stack"`
-	Region   string `json:"region"`
-	URL      string `json:"url"`
-	Table    string `json:"table"`
-	Adopted  bool   `json:"adopted"` // the table was there before
-	Function string `json:"function"`
-	Mode     string `json:"mode"`
-	Zones    []Zone `json:"zones"`
+	Change   string   `json:"change"` // created, updated, unchanged
+	Stack    string   `json:"stack"`
+	Region   string   `json:"region"`
+	URL      string   `json:"url"`
+	Table    string   `json:"table"`
+	Adopted  bool     `json:"adopted"` // the table was there before
+	Function string   `json:"function"`
+	Mode     string   `json:"mode"`
+	Zones    []Zone   `json:"zones"`
+	Names    []string `json:"names"` // that the function may change, as in Request
 	// Created are the zones that were made: their parents need their name servers.
 	Created []Zone `json:"created_zones"`
 	// OperatorPolicy is an IAM policy for who administers hosts and no more.
@@ -101,7 +102,7 @@ func (s *Stack) Deploy(ctx context.Context, r Request) (*Result, error) {
 		return nil, err
 	}
 	return &Result{Change: change, Stack: s.Name, Region: s.AWS.Region, URL: out["Url"], Table: out["Table"], Adopted: parameters(stack)["AdoptedTable"] != "", Function: out["Function"],
-		Mode: out["Mode"], Zones: zones, Created: append([]Zone{}, made...), OperatorPolicy: s.operatorPolicy(account, stack, out["Table"], zones)}, nil
+		Mode: out["Mode"], Zones: zones, Names: strings.Split(parameters(stack)["NamePatterns"], ","), Created: append([]Zone{}, made...), OperatorPolicy: s.operatorPolicy(account, stack, out["Table"], zones)}, nil
 }
 
 // check refuses what cannot be before anything is made.
@@ -148,7 +149,7 @@ func (s *Stack) ready(ctx context.Context) (*types.Stack, error) {
 	case types.StackStatusUpdateRollbackFailed:
 		return nil, fmt.Errorf("stack %s is stuck in %s: %s; free it with: %s", s.Name, stack.StackStatus, aws.ToString(stack.StackStatusReason), s.continueRollback())
 	case types.StackStatusDeleteFailed:
-		return nil, fmt.Errorf("stack %s is half removed (%s); finish that first: godwit aws destroy --stack %[1]s", s.Name, stack.StackStatus)
+		return nil, fmt.Errorf("stack %s is half removed (%s); finish that first: godwit aws destroy%s", s.Name, stack.StackStatus, s.flags())
 	case types.StackStatusReviewInProgress:
 		return nil, fmt.Errorf("stack %s waits for a change set that somebody has made by hand; execute or delete that first", s.Name)
 	}

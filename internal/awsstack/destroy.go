@@ -3,6 +3,8 @@ package awsstack
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // Removal says what removing an installation takes away, and what it leaves.
@@ -16,6 +18,8 @@ type Removal struct {
 	Adopted bool   `json:"adopted"`
 	Kept    bool   `json:"data_kept"`
 	Zones   []Zone `json:"zones"` // stay in any case, with their records
+	// Names are those to which the function was narrowed; nil: all of the zones.
+	Names []string `json:"names,omitempty"`
 }
 
 // Removal reads what [Stack.Destroy] would do. A stack that is not there is a
@@ -36,6 +40,9 @@ func (s *Stack) Removal(ctx context.Context, deleteData bool) (*Removal, error) 
 	if p["Zones"] != "" {
 		if r.Zones, err = parseZones(p["Zones"]); err != nil {
 			return nil, err
+		}
+		if names := strings.Split(p["NamePatterns"], ","); !slices.Equal(names, patterns(r.Zones)) {
+			r.Names = names
 		}
 	}
 	return r, nil

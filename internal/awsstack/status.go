@@ -63,7 +63,7 @@ func (s *Stack) Status(ctx context.Context) (*Status, error) {
 	case strings.HasSuffix(is.State, "_IN_PROGRESS"):
 		is.problem("the stack is being changed (%s); look again when that is done", is.State)
 	case !slices.Contains(up, stack.StackStatus):
-		is.problem("the stack is in %s; run godwit aws deploy --stack %s, which says how to go on", is.State, s.Name)
+		is.problem("the stack is in %s; run godwit aws deploy%s, which says how to go on", is.State, s.flags())
 	}
 	if is.Table == "" {
 		return is, nil // never up
@@ -94,7 +94,7 @@ func (s *Stack) statusOfZones(ctx context.Context, is *Status) error {
 		z := &is.Zones[i]
 		switch err := s.readZone(ctx, z); {
 		case refused(err, "NoSuchHostedZone"):
-			is.problem("the hosted zone of %s (%s) is gone; make it again: godwit aws deploy --stack %s --zone %[1]s --create-zone", z.Apex, z.ID, s.Name)
+			is.problem("the hosted zone of %s (%s) is gone; make it again: godwit aws deploy%s --zone %[1]s --create-zone", z.Apex, z.ID, s.flags())
 		case err != nil:
 			return err
 		case z.Records > 9000:
@@ -118,7 +118,7 @@ func (s *Stack) statusOfTable(ctx context.Context, is *Status) error {
 	}
 	for _, name := range indexes {
 		if !slices.ContainsFunc(t.Indexes, func(i tableIndex) bool { return i.IndexName == name && i.IndexStatus == "ACTIVE" }) {
-			is.problem("the table %s has no index %s that can be used, so nothing is repaired; run: godwit aws deploy --stack %s", is.Table, name, s.Name)
+			is.problem("the table %s has no index %s that can be used, so nothing is repaired; run: godwit aws deploy%s", is.Table, name, s.flags())
 			return nil
 		}
 	}

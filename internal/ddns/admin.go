@@ -158,6 +158,9 @@ func (s *Service) place(h *Host) error {
 			return refuse(Malformed, fmt.Sprintf("%s is reserved: name servers and certificates need such names", n), "choose another first label")
 		}
 		if err := s.Zones.Clash(n); err != nil {
+			if r, ok := errors.AsType[*Refusal](err); ok {
+				return r
+			}
 			return &Refusal{Code: Malformed, Why: err.Error(), Fix: "choose another name, or take the record out of the zone file", Cause: err}
 		}
 	}
