@@ -153,7 +153,7 @@ func referenceCases() []referenceCase {
 			status: 200, body: matches, why: `S14: Route 53 lists "*" as "\052"`},
 		{name: "row that is not JSON", in: from(home1, seedSet(home1, "broken.dyn.example.com.", "x")),
 			before: func(c *cloud) func() { c.putRow("broken.dyn.example.com.", `{"shared_secret": "a"b"}`); return nil },
-			status: 503, body: later, why: "section 2.3: the store cannot read it"},
+			status: 401, body: badHash, why: "S4: a stranger is not to learn that it is there; the log says it"},
 		{name: "row with a quote in its secret", in: from(home1, seedSet(home1, "quote.dyn.example.com.", `a"secret"of_the_reference`)),
 			before: func(c *cloud) func() { c.putSeedRow("quote.dyn.example.com.", `a"secret"of_the_reference`); return nil },
 			status: 201, body: hasBeenSet("quote.dyn.example.com", home1), why: "S10: reading tolerates what newrecord.py joins"},

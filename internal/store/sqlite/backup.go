@@ -31,7 +31,12 @@ func (s *Store) Backup(ctx context.Context, file string, progress func(done, tot
 		return fmt.Errorf("%s exists already: give another name", file)
 	}
 	err := s.read(ctx, func(c *conn) error {
-		return writeFile(file, func(f *os.File) error { return c.copyTo(ctx, f.Name(), progress) })
+		return writeFile(file, func(f *os.File) error {
+			if err := c.copyTo(ctx, f.Name(), progress); err != nil {
+				return err
+			}
+			return settleCopy(f.Name())
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("back up to %s: %w", file, err)
@@ -77,6 +82,31 @@ func (c *conn) copyTo(ctx context.Context, file string, progress func(done, tota
 		}
 	}
 	return b.Finish()
+}
+
+// settleCopy brings what is pending into the rows of a copy, so that any SQLite
+// tool finds in it what was acknowledged. The store itself would make its writers
+// wait for that.
+func settleCopy(file string) (err error) {
+	c, err := openCopy(file)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	_, err = replay(c)
+	return err
+}
+
+// openCopy opens a copy as one file with no log beside it.
+func openCopy(file string) (*conn, error) {
+	c, err := openConn(file, 16<<10, false)
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err := c.queryText("pragma journal_mode = delete"); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
 }
 
 // header is what the first 100 octets of a database say, as far as we ask.
@@ -182,15 +212,11 @@ const generationLeap = 1 << 20
 
 // prepareRestored checks a copy of a backup and moves its counters on.
 func prepareRestored(ctx context.Context, file string, now time.Time) (err error) {
-	c, err := openConn(file, 16<<10, false)
+	c, err := openCopy(file)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
-	// One file, no log beside it, until it is opened for use.
-	if _, _, err := c.queryText("pragma journal_mode = delete"); err != nil {
-		return err
-	}
 	if _, err := checkVersion(c, file); err != nil {
 		return err
 	}

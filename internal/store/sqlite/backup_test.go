@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -25,14 +26,20 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Two hosts that are always changed together show whether the copy is of one instant.
+	change := func(n int) error {
+		a, _, err1 := s.Host(context.Background(), benchName(1))
+		b, _, err2 := s.Host(context.Background(), benchName(2))
+		to := fmt.Sprintf("10.0.%d.%d", n>>8&255, n&255)
+		return errors.Join(err1, err2, s.Save(context.Background(), moved(a, to), moved(b, to)))
+	}
+	if err := change(1); err != nil {
+		t.Fatal(err)
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for n := 1; ctx.Err() == nil; n++ {
-			a, _, err1 := s.Host(context.Background(), benchName(1))
-			b, _, err2 := s.Host(context.Background(), benchName(2))
-			to := fmt.Sprintf("10.0.%d.%d", n>>8&255, n&255)
-			if err := errors.Join(err1, err2, s.Save(context.Background(), moved(a, to), moved(b, to))); err != nil {
+		for n := 2; ctx.Err() == nil; n++ {
+			if err := change(n); err != nil {
 				t.Error(err)
 				return
 			}
@@ -50,6 +57,16 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Errorf("progress ended at %d of %d after %d calls", done, total, calls)
 	}
 	mode(t, file, 0o600)
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pending, addresses int
+	err = errors.Join(db.QueryRow("select count(*) from pending").Scan(&pending),
+		db.QueryRow("select count(distinct addresses) from host_view where addresses like '10.%'").Scan(&addresses), db.Close())
+	if err != nil || pending != 0 || addresses != 1 {
+		t.Errorf("the backup has %d rows pending, and shows %d addresses of hosts that have one, %v", pending, addresses, err)
+	}
 	left, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*"))
 	if err != nil || len(left) != 1 {
 		t.Errorf("the backup left %v, %v", left, err)
