@@ -75,7 +75,10 @@ func writeNew(name string, fill func(io.Writer) error) (err error) {
 		}
 	}()
 	w := bufio.NewWriterSize(f, 1<<20)
-	if err := errors.Join(fill(w), w.Flush(), f.Sync(), f.Close()); err != nil {
+	if err = fill(w); err == nil { // else Flush would say the same once more
+		err = errors.Join(w.Flush(), f.Sync())
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), name); err != nil {

@@ -141,7 +141,7 @@ func awsExportBreaksOff(t *testing.T, moto string) {
 	})
 	file := filepath.Join(t.TempDir(), "hosts.json")
 	r := call("", "host", "export", "-o", file)
-	if r.code != exitFailed || !strings.Contains(r.stderr, "AccessDeniedException") {
+	if r.code != exitFailed || strings.Count(r.stderr, "AccessDeniedException") != 1 {
 		t.Errorf("got %+v", r)
 	}
 	if _, err := os.Stat(file); err == nil {
