@@ -83,8 +83,10 @@ func noSuchHost(name dnsname.Name) *Refusal {
 type Created struct {
 	Host       *Host
 	Credential *Credential
-	// Token is the secret that was made, or the zero Secret if the caller gave one.
+	// Token is the secret that was made, or the zero Secret if the caller gave one
+	// or asked for a join code.
 	Token Secret
+	Code  Secret // the join code that was made, which ends when Credential does
 }
 
 // Add makes a host with its first credential: a token, which is also the seed's
@@ -94,6 +96,13 @@ type Created struct {
 // An error is a *Refusal: exists, malformed, too-many or unavailable. Like all
 // changes by an operator it counts against no limit.
 func (s *Service) Add(ctx context.Context, name dnsname.Name, settings Settings, own Secret) (Created, error) {
+	return s.add(ctx, name, settings, func(h *Host, now time.Time) (Created, error) { return s.newCredential(h, own, now) })
+}
+
+// first makes the first credential of a host, or the one that replaces all others.
+type first func(h *Host, now time.Time) (Created, error)
+
+func (s *Service) add(ctx context.Context, name dnsname.Name, settings Settings, first first) (Created, error) {
 	for range maxTries {
 		old, _, err := s.Store.Host(ctx, name)
 		switch {
@@ -114,16 +123,17 @@ func (s *Service) Add(ctx context.Context, name dnsname.Name, settings Settings,
 		if err := s.place(h); err != nil {
 			return Created{}, err
 		}
-		c, token, err := s.newCredential(h, own, now)
+		made, err := first(h, now)
 		if err != nil {
 			return Created{}, err
 		}
-		h.Credentials = []string{c.ID}
+		h.Credentials = []string{made.Credential.ID}
 		if err := h.Validate(); err != nil {
 			return Created{}, err
 		}
-		w := []Write{{Before: old, Host: h, Credentials: []*Credential{c},
+		w := []Write{{Before: old, Host: h, Credentials: []*Credential{made.Credential},
 			Event: Event{Time: now, Generation: h.Generation, Outcome: changed, Door: byAdmin, What: "created"}}}
+		w[0].setEnds(nil)
 		if err := s.meetNew(ctx, w); err != nil {
 			return Created{}, err
 		}
@@ -134,7 +144,8 @@ func (s *Service) Add(ctx context.Context, name dnsname.Name, settings Settings,
 		if err != nil {
 			return Created{}, s.adminError("add "+name.String(), err)
 		}
-		return Created{Host: h, Credential: c, Token: token}, nil
+		made.Host = h
+		return made, nil
 	}
 	return Created{}, unavailable("add "+name.String(), ErrConflict)
 }
@@ -176,17 +187,17 @@ func badName(err error) *Refusal {
 	return r
 }
 
-// newCredential makes a host's first credential or the one that replaces it.
-func (s *Service) newCredential(h *Host, own Secret, now time.Time) (*Credential, Secret, error) {
+// newCredential makes a token, or a credential of the user's own secret.
+func (s *Service) newCredential(h *Host, own Secret, now time.Time) (Created, error) {
 	if own.IsZero() {
 		c, token := NewToken(h.Name, now)
-		return c, token, s.seal(h, c, token)
+		return Created{Credential: c, Token: token}, s.seal(h, c, token)
 	}
 	if err := CheckOwnSecret(own, 12); err != nil {
-		return nil, Secret{}, err
+		return Created{}, err
 	}
 	c := newSeed(h.Name, own, now)
-	return c, Secret{}, s.seal(h, c, own)
+	return Created{Credential: c}, s.seal(h, c, own)
 }
 
 // seal keeps the secret itself for the proofs that need it: the seed's, unless
@@ -276,6 +287,7 @@ func (s *Service) change(ctx context.Context, name dnsname.Name, edit func(h *Ho
 		if err := h.Validate(); err != nil {
 			return Outcome{}, err
 		}
+		w.setEnds(credentials)
 		h.Generation++
 		h.ChangedAt, h.ChangedBy = now, byAdmin
 		w.Event = Event{Time: now, Generation: h.Generation, Outcome: changed, Door: byAdmin, What: what,
@@ -325,27 +337,30 @@ func (s *Service) Set(ctx context.Context, name dnsname.Name, settings Settings)
 	})
 }
 
-// Rotate replaces all of a host's tokens and shared secrets by one new
-// credential. Credentials that serve other hosts too lose only this one. own
-// and seed are as in Add; seedOff nil leaves the switch.
+// Rotate replaces all of a host's tokens, shared secrets, keys and join codes by
+// one new credential. Credentials that serve other hosts too lose only this one.
+// own and seed are as in Add; seedOff nil leaves the switch.
 func (s *Service) Rotate(ctx context.Context, name dnsname.Name, own Secret, seedOff *bool) (Created, error) {
+	return s.rotate(ctx, name, seedOff, func(h *Host, now time.Time) (Created, error) { return s.newCredential(h, own, now) })
+}
+
+func (s *Service) rotate(ctx context.Context, name dnsname.Name, seedOff *bool, first first) (Created, error) {
 	var out Created
 	done, err := s.change(ctx, name, func(h *Host, credentials []*Credential, w *Write) (string, error) {
 		if seedOff != nil {
 			h.SeedOff = *seedOff
 		}
-		c, token, err := s.newCredential(h, own, s.Now())
-		if err != nil {
+		var err error
+		if out, err = first(h, s.Now()); err != nil {
 			return "", err
 		}
 		for _, old := range credentials {
-			if old.shared() {
+			if old.rotates() {
 				w.drop(h, old)
 			}
 		}
-		w.Credentials = append(w.Credentials, c)
-		h.Credentials = append(h.Credentials, c.ID)
-		out = Created{Credential: c, Token: token}
+		w.Credentials = append(w.Credentials, out.Credential)
+		h.Credentials = append(h.Credentials, out.Credential.ID)
 		return "secret rotated", nil
 	})
 	out.Host = done.Host
@@ -387,6 +402,9 @@ type TokenSpec struct {
 	Rate     int            // accepted changes in any hour, at most MaxEvents; 0: the host's limit alone
 	Expires  time.Time      // zero: never
 	URLToken bool
+	// Join asks for a join code: all else is for the key that it becomes. It has
+	// an end of its own, and cannot stand in a URL.
+	Join bool
 }
 
 func (t TokenSpec) validate(now time.Time) error {
@@ -401,13 +419,16 @@ func (t TokenSpec) validate(now time.Time) error {
 		return refuse(Malformed, "a type is not one that hosts have", "use A, AAAA, TXT or prefix")
 	case t.Rate < 0 || t.Rate > MaxEvents: // it is counted in the host's history
 		return refuse(Malformed, fmt.Sprintf("the rate is not 0 to %d", MaxEvents), "give the number of changes an hour, or 0 for the host's own limit")
+	case t.Join && (!t.Expires.IsZero() || t.URLToken):
+		return refuse(Malformed, "a join code has an end of its own, and a key does not stand in a URL", "leave the expiry and the URL right out")
 	case !t.Expires.IsZero() && !t.Expires.After(now):
 		return refuse(Malformed, "the token would have expired already", "give a time in the future")
 	}
 	return nil
 }
 
-// AddToken gives a host a further token. It is shown once and kept only as a hash.
+// AddToken gives a host a further token or join code. It is shown once and kept
+// only as a hash.
 func (s *Service) AddToken(ctx context.Context, name dnsname.Name, spec TokenSpec) (Created, error) {
 	var out Created
 	done, err := s.change(ctx, name, func(h *Host, _ []*Credential, w *Write) (string, error) {
@@ -415,46 +436,61 @@ func (s *Service) AddToken(ctx context.Context, name dnsname.Name, spec TokenSpe
 		if err := spec.validate(now); err != nil {
 			return "", err
 		}
-		c, token := NewToken(h.Name, now)
-		c.Label, c.Networks, c.Rate, c.Expires = spec.Label, spec.Networks, spec.Rate, spec.Expires
+		what := "token "
+		if spec.Join {
+			what, out = "join code ", newJoin(h.Name, now)
+		} else {
+			c, token := NewToken(h.Name, now)
+			c.Expires = spec.Expires
+			out = Created{Credential: c, Token: token}
+		}
+		c := out.Credential
+		c.Label, c.Networks, c.Rate = spec.Label, spec.Networks, spec.Rate
 		c.Grants[0].Types, c.Grants[0].URLToken = spec.Types, spec.URLToken
 		w.Credentials = append(w.Credentials, c)
 		h.Credentials = append(h.Credentials, c.ID)
-		out = Created{Credential: c, Token: token}
-		return "token " + c.ID + " added", nil
+		return what + c.ID + " added", nil
 	})
 	out.Host = done.Host
 	return out, err
 }
 
 func noSuchToken(id string, name dnsname.Name) *Refusal {
-	return &Refusal{Code: NotFound, Why: fmt.Sprintf("%s has no token %q", name, id), Fix: "godwit host token list shows them", Cause: ErrNoCredential}
+	return &Refusal{Code: NotFound, Why: fmt.Sprintf("%s has no credential %q", name, id), Fix: "godwit host token list shows them", Cause: ErrNoCredential}
 }
 
-// RotateToken replaces one token by a new one with the same limits. The old
-// one goes on working for overlap, which may be 0, or until it expires.
+// RotateToken replaces one token by a new one with the same limits, a key or a
+// join code by a new code. The old one goes on working for overlap, which may be
+// 0, or until it expires.
 func (s *Service) RotateToken(ctx context.Context, name dnsname.Name, id string, overlap time.Duration) (Created, error) {
 	var out Created
 	done, err := s.change(ctx, name, func(h *Host, credentials []*Credential, w *Write) (string, error) {
-		i := slices.IndexFunc(credentials, func(c *Credential) bool { return c.ID == id && c.shared() })
+		i := slices.IndexFunc(credentials, func(c *Credential) bool { return c.ID == id && c.rotates() })
 		if i < 0 {
 			return "", noSuchToken(id, name)
 		}
 		old, now := credentials[i], s.Now()
 		switch {
 		case len(old.Grants) > 1:
-			return "", refuse(Malformed, "this token serves several hosts", "add a new one and revoke this one")
+			return "", refuse(Malformed, "this credential serves several hosts", "add a new one and revoke this one")
 		case !old.Expires.IsZero() && !now.Before(old.Expires):
-			return "", refuse(Malformed, "this token has expired", "add a new one")
+			return "", refuse(Malformed, "this credential has expired", "add a new one")
 		}
-		c, token := NewToken(h.Name, now)
-		c.Label, c.Networks, c.Rate, c.Expires, c.State = old.Label, old.Networks, old.Rate, old.Expires, old.State
-		c.Grants = slices.Clone(old.Grants)
-		if old.Sealed != nil {
-			if err := s.seal(h, c, token); err != nil {
-				return "", err
+		if old.shared() {
+			c, token := NewToken(h.Name, now)
+			c.Expires = old.Expires
+			out = Created{Credential: c, Token: token}
+			if old.Sealed != nil {
+				if err := s.seal(h, c, token); err != nil {
+					return "", err
+				}
 			}
+		} else {
+			out = newJoin(h.Name, now)
 		}
+		c := out.Credential
+		c.Label, c.Networks, c.Rate, c.State = old.Label, old.Networks, old.Rate, old.State
+		c.Grants = slices.Clone(old.Grants)
 		if end := now.Add(overlap); overlap > 0 && (old.Expires.IsZero() || old.Expires.After(end)) {
 			d := *old
 			d.Expires = end
@@ -464,8 +500,7 @@ func (s *Service) RotateToken(ctx context.Context, name dnsname.Name, id string,
 		}
 		w.Credentials = append(w.Credentials, c)
 		h.Credentials = append(h.Credentials, c.ID)
-		out = Created{Credential: c, Token: token}
-		return "token " + id + " rotated to " + c.ID, nil
+		return fmt.Sprintf("%s %s rotated to %s", old.Kind, id, c.ID), nil
 	})
 	out.Host = done.Host
 	return out, err

@@ -38,7 +38,6 @@ func TestAuthenticate(t *testing.T) {
 		{name: "sealed for another", put: credential(func(c *ddns.Credential) { c.Sealed = bytes.Repeat([]byte("x"), 40) }), seed: ddns.BadProof},
 		{name: "host suspended", put: func(h *ddns.Host, _ *ddns.Write, _ ddns.Created) { h.Suspended = true }, token: ddns.Suspended, seed: ddns.Suspended},
 		{name: "credential suspended", put: credential(func(c *ddns.Credential) { c.State = ddns.CredentialStop }), token: ddns.Suspended, seed: ddns.Suspended},
-		{name: "spent", put: credential(func(c *ddns.Credential) { c.State = ddns.CredentialSpent }), token: ddns.BadProof, seed: ddns.BadProof},
 		{name: "unknown state", put: credential(func(c *ddns.Credential) { c.State = "" }), token: ddns.BadProof, seed: ddns.BadProof},
 		{name: "expired", put: credential(func(c *ddns.Credential) { c.Expires = c.Created }), token: ddns.BadProof, seed: ddns.BadProof},
 		{name: "expires later", put: credential(func(c *ddns.Credential) { c.Expires = c.Created.Add(time.Second) })},

@@ -52,8 +52,8 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
 // Kind is what sort of proof a credential answers.
 type Kind string
 
-// All kinds of the data model. Token and seed credentials exist so far; the
-// stores keep all of them.
+// All kinds of the data model. There are no TSIG and ACME credentials so far;
+// the stores keep all of them.
 const (
 	KindToken   Kind = "token"   // made by us: ID-SECRET; its hash is kept, and for the seed's proof the sealed text
 	KindSeed    Kind = "seed"    // a shared secret of the user's own; it works where the host is named
@@ -67,9 +67,8 @@ const (
 type State string
 
 const (
-	Active          State = "active"
-	CredentialStop  State = "suspended" // an operator stopped it
-	CredentialSpent State = "spent"     // a join code that was used
+	Active         State = "active"
+	CredentialStop State = "suspended" // an operator stopped it
 )
 
 // Grant is one host that a credential may speak for, and how.

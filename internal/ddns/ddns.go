@@ -72,6 +72,8 @@ type Code string
 const (
 	Malformed         Code = "malformed"           // cannot be parsed
 	BadProof          Code = "bad-proof"           // unknown host; wrong, revoked or expired credential
+	Clock             Code = "clock"               // a signature is from another time
+	Replayed          Code = "replayed"            // a signature is not newer than what was accepted
 	NotYours          Code = "not-yours"           // the proof holds; this name or type is not covered
 	NotSource         Code = "not-source"          // the address is not the request's own
 	AddressNotAllowed Code = "address-not-allowed" // outside the host's address policy
@@ -95,6 +97,9 @@ type Refusal struct {
 	Fix  string // what to do
 	// RetryAfter, when positive, is when trying again makes sense.
 	RetryAfter time.Duration
+	// LastCreated is what the time of a signature must be greater than, in Unix
+	// seconds, for code replayed.
+	LastCreated int64
 	// Failed is the precondition that did not hold, for code precondition.
 	Failed PreconditionKind
 	// Cause is for the operator's log; it is never shown to a caller.
@@ -177,6 +182,10 @@ type Write struct {
 	// Revoked are credential IDs to remove, before Credentials are added: a
 	// fingerprint of theirs is free again.
 	Revoked []string
+	// Touch moves a replay mark in the same transaction, or nothing is written and
+	// the error is ErrConflict: the mark would not advance. Its credential is not
+	// among Credentials and Revoked, and it has no Seen.
+	Touch Touch
 }
 
 // Touch is what may be written without a change of generation.

@@ -19,15 +19,15 @@ type decision struct {
 // decide says what an authorized update does to a host. Pure: the same inputs
 // give the same decision.
 func decide(h *Host, c *Credential, u Update, limit Rate, now time.Time) decision {
-	if h.Suspended || c.State == CredentialStop {
-		return decision{refusal: refuse(Suspended, "an operator stopped this host or credential", "ask the operator of this server")}
+	if r := suspended(h, c); r != nil {
+		return decision{refusal: r}
 	}
 	if r := judge(h, u.Preconditions); r != nil {
 		return decision{refusal: r}
 	}
 	changes := u.Changes
-	if len(changes) == 0 {
-		changes = []Change{{Type: familyOf(u.Source.Addr), Op: Replace, Addrs: []netip.Addr{u.Source.Addr}}}
+	if u.auto() {
+		changes = append(slices.Clip(changes), Change{Type: familyOf(u.Source.Addr), Op: Replace, Addrs: []netip.Addr{u.Source.Addr}})
 	}
 	next := h.Clone()
 	for _, ch := range changes {
@@ -36,7 +36,7 @@ func decide(h *Host, c *Credential, u Update, limit Rate, now time.Time) decisio
 		}
 	}
 	if sameRecords(h, next) {
-		d := decision{}
+		d := decision{touch: u.mark(c, now, u.auto())}
 		if now.Sub(h.lastSign()) >= SeenEvery {
 			d.touch.Seen = now
 		}
@@ -312,6 +312,9 @@ func expire(h *Host, now time.Time) (*Host, Event) {
 	if h.leased() && !now.Before(h.lastSign().Add(h.Lease)) {
 		next.A, next.AAAA, next.Prefix = nil, nil, netip.Prefix{}
 		e.What = fmt.Sprintf("no sign of life for %s: addresses withdrawn", h.Lease)
+	}
+	if !h.Ends.IsZero() && !now.Before(h.Ends) {
+		e.What = "a join code or a replaced key ended"
 	}
 	next.Generation++
 	next.Seen = h.lastSign() // that something ended is no sign of life

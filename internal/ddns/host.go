@@ -48,6 +48,8 @@ type Host struct {
 	Refusals uint64 // ever counted for callers who had proved themselves
 
 	Credentials []string // IDs, in order of creation
+	// Ends is when the next of its join codes and keys ends by itself. Zero: none does.
+	Ends time.Time
 
 	// Row is for the store that returned this state alone: what it has of the
 	// state beyond these fields, to compare with when the state is replaced.
@@ -218,8 +220,8 @@ func (h *Host) Names() []dnsname.Name {
 	return names
 }
 
-// NextDue is when something about the host ends by itself: a TXT value's life
-// or the lease. Zero: nothing does.
+// NextDue is when something about the host ends by itself: a TXT value's life,
+// the lease, a join code or a key. Zero: nothing does.
 func (h *Host) NextDue() time.Time {
 	var due time.Time
 	soonest := func(t time.Time) {
@@ -232,6 +234,9 @@ func (h *Host) NextDue() time.Time {
 	}
 	if h.leased() {
 		soonest(h.lastSign().Add(h.Lease))
+	}
+	if !h.Ends.IsZero() {
+		soonest(h.Ends)
 	}
 	return due
 }

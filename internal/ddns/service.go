@@ -124,28 +124,18 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 	}
 	for range maxTries {
 		now := s.Now()
-		host, credentials, err := s.Store.Host(ctx, u.Host)
-		if errors.Is(err, ErrDamaged) {
-			// No proof can be checked, and a stranger is not to learn that it is there.
-			if s.seldom(&s.damaged) {
-				s.Log.Error("a host cannot be read: its updates are refused as if there were none", "host", u.Host.String(), "err", err)
-			}
-			err = ErrNoHost
-		}
-		if err != nil && !errors.Is(err, ErrNoHost) {
-			return Outcome{}, unavailable("read the host", err)
-		}
-		if host != nil && s.familiar.Load() == nil {
-			s.familiar.Store(new(host.Name))
-		}
-		credential, refusal := s.authenticate(ctx, host, credentials, u, now)
+		host, _, credential, refusal := s.prove(ctx, u, now)
 		if refusal != nil {
 			return Outcome{}, refusal // never written down: it may be a guess
+		}
+		if refusal = fresh(host, credential, u, now); refusal != nil {
+			return Outcome{}, refusal // nor this: who repeats a request proves nothing
 		}
 		if refusal = authorize(host, credential, u); refusal != nil {
 			return Outcome{}, s.refused(ctx, host, credential, u, refusal, now)
 		}
-		if host, err = s.meet(ctx, host); err != nil {
+		host, err := s.meet(ctx, host)
+		if err != nil {
 			return Outcome{}, unavailable("take over the host", err)
 		}
 		d := decide(host, credential, u, s.Limits.Changes, now)
@@ -153,7 +143,11 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 			return Outcome{}, s.refused(ctx, host, credential, u, d.refusal, now)
 		}
 		if d.next == nil && host.Generation > 0 {
-			s.touch(ctx, host, d.touch)
+			if err := s.touch(ctx, host, d.touch); errors.Is(err, ErrConflict) {
+				continue
+			} else if err != nil {
+				return Outcome{}, unavailable("move the replay mark", err)
+			}
 			return Outcome{Host: host, Unconfirmed: s.confirm(ctx, host, now)}, nil
 		}
 		taken := d.next == nil
@@ -171,7 +165,7 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 		}
 		// Store before publishing: a crash in between is repaired by Repair, the
 		// reverse is not.
-		err = s.save(ctx, Write{Before: host, Host: d.next, Event: d.event})
+		err = s.save(ctx, Write{Before: host, Host: d.next, Event: d.event, Touch: u.mark(credential, now, true)})
 		if errors.Is(err, ErrConflict) {
 			continue
 		}
@@ -183,141 +177,6 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 	return Outcome{}, unavailable("store the change", ErrConflict)
 }
 
-// evenChecks is how many checks a proof that does not hold costs at least,
-// whether there is such a host or not. It is as many as an ordinary host has
-// credentials that one proof could answer: two while a secret is replaced.
-const evenChecks = 2
-
-// authenticate finds the credential for which the proof holds. host is nil for
-// an unknown one.
-func (s *Service) authenticate(ctx context.Context, host *Host, credentials []*Credential, u Update, now time.Time) (*Credential, *Refusal) {
-	if u.Proof == nil {
-		u.Proof = TokenProof{} // that of nobody
-	}
-	if !s.enterCheck(ctx) {
-		return nil, tooOften("too many requests", time.Second)
-	}
-	defer func() { <-s.checks }()
-	done := 0
-	if host != nil && !host.Removed {
-		for _, c := range credentials {
-			if !mayAnswer(host, c, u.Proof) {
-				continue
-			}
-			done++
-			if s.holds(host.Name, c, u.Proof) && c.usable(now, u.Source) {
-				return c, nil
-			}
-		}
-	}
-	for ; done < evenChecks; done++ {
-		s.holds(decoyName, s.decoy, u.Proof)
-	}
-	s.evenReads(ctx, host)
-	return nil, s.failed(u, now)
-}
-
-// evenReads reads once more after a proof that does not hold: what is not there
-// if the host is, a host that is if it is not. A store may find what it has
-// faster, or slower, than what it has not; so both take the time of both.
-func (s *Service) evenReads(ctx context.Context, host *Host) {
-	name, err := decoyName.Child(randomText(idLength)) // new, lest the store remember it
-	if err != nil {
-		return // decoyName is short
-	}
-	if known := s.familiar.Load(); host == nil && known != nil {
-		name = *known
-	}
-	if _, _, err := s.Store.Host(ctx, name); host == nil && errors.Is(err, ErrNoHost) {
-		s.familiar.Store(nil) // it has been removed
-	}
-}
-
-// mayAnswer tells whether a proof could be one of the credential's.
-func mayAnswer(h *Host, c *Credential, p Proof) bool {
-	// The credential says which hosts it serves and the host says which
-	// credentials it has. Both must: the host's word is what Save compares.
-	if !slices.Contains(h.Credentials, c.ID) {
-		return false
-	}
-	if p.NeedsSecret() && (c.Sealed == nil || h.SeedOff && c.shared()) {
-		return false
-	}
-	// A token has its ID in it. A secret of the user's own has none, but may look so.
-	id := p.CredentialID()
-	return id == c.ID || c.Kind == KindSeed || id == "" && (p.NeedsSecret() || c.Kind != KindToken)
-}
-
-// enterCheck waits for a slot to check a proof in. The queue is bounded.
-func (s *Service) enterCheck(ctx context.Context) bool {
-	select {
-	case s.checks <- struct{}{}:
-		return true
-	default:
-	}
-	if s.waiting.Add(1) > 256*int64(cap(s.checks)) {
-		s.waiting.Add(-1)
-		return false
-	}
-	defer s.waiting.Add(-1)
-	select {
-	case s.checks <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (s *Service) holds(host dnsname.Name, c *Credential, p Proof) bool {
-	if !p.NeedsSecret() {
-		return p.Check(c, Secret{})
-	}
-	secret, err := s.Sealer.Open(host, c.ID, c.Sealed)
-	ok := p.Check(c, secret)
-	if err == nil {
-		return ok
-	}
-	if s.seldom(&s.complained) {
-		s.Log.Error("a sealed secret cannot be opened: its host's seed proof does not work; rotate it, or restore the sealing key",
-			"host", host.String(), "credential", c.ID, "err", err)
-	}
-	return false
-}
-
-// seldom is true once a minute.
-func (s *Service) seldom(at *atomic.Int64) bool {
-	now, last := s.Now().Unix(), at.Load()
-	return (now-last >= 60 || now < last) && at.CompareAndSwap(last, now)
-}
-
-// failed counts a proof that did not hold. The proof was checked first, so that
-// a right one is never refused because of others' wrong ones.
-func (s *Service) failed(u Update, now time.Time) *Refusal {
-	if wait := s.limits.failed(u.Source, u.Host, now); wait > 0 {
-		return tooOften("too many requests", wait)
-	}
-	return refuse(BadProof, "the proof does not hold for this host", "check the host name and the secret")
-}
-
-// authorize says whether a proven credential may update this host's types at
-// all. Together with decide, which judges each address, it is the only place
-// that does, for every door.
-func authorize(h *Host, c *Credential, u Update) *Refusal {
-	g, ok := c.Grant(h.Name)
-	if !ok {
-		return refuse(NotYours, "this credential does not cover that host", "use the host's own credential")
-	}
-	for _, ch := range u.Changes {
-		if !g.covers(ch.Type) {
-			return refuse(NotYours, fmt.Sprintf("this credential does not cover %s records", ch.Type), "use one that does")
-		}
-	}
-	if len(u.Changes) == 0 && !g.covers(familyOf(u.Source.Addr)) {
-		return refuse(WrongFamily, fmt.Sprintf("this credential does not cover %s records", familyOf(u.Source.Addr)), "send the update over the other family")
-	}
-	return nil
-}
-
 func (s *Service) save(ctx context.Context, writes ...Write) error {
 	if s.Publisher == nil {
 		for _, w := range writes {
@@ -327,14 +186,20 @@ func (s *Service) save(ctx context.Context, writes ...Write) error {
 	return s.Store.Save(ctx, writes...)
 }
 
-// touch notes a sign of life. It may fail: the next one will note it.
-func (s *Service) touch(ctx context.Context, h *Host, t Touch) {
+// touch notes a sign of life, which may fail: the next one will note it. Where
+// it moves a replay mark too, nothing is done unless it has, so the error counts.
+func (s *Service) touch(ctx context.Context, h *Host, t Touch) error {
 	if t == (Touch{}) {
-		return
+		return nil
 	}
-	if err := s.Store.Touch(ctx, h.Name, h.Generation, t); err != nil && !errors.Is(err, ErrConflict) {
+	err := s.Store.Touch(ctx, h.Name, h.Generation, t)
+	if t.Credential != "" || err == nil {
+		return err
+	}
+	if !errors.Is(err, ErrConflict) {
 		s.Log.Warn("could not note a sign of life", "host", h.Name.String(), "err", err)
 	}
+	return nil
 }
 
 // publish makes DNS show the hosts and notes it. The result says for each host
@@ -527,8 +392,8 @@ func (s *Service) publishAll(ctx context.Context, hosts []*Host) []error {
 	return errs
 }
 
-// Sweep takes away what has ended by itself: challenge values after a day, and
-// the addresses of hosts whose lease ran out. A host for which that fails does
+// Sweep takes away what has ended by itself: challenge values after a day, the
+// addresses of hosts whose lease ran out, join codes and replaced keys. A host for which that fails does
 // not hold up the others; the error is the first such.
 func (s *Service) Sweep(ctx context.Context) error {
 	var first error
@@ -542,7 +407,11 @@ func (s *Service) Sweep(ctx context.Context) error {
 			if next == nil {
 				continue
 			}
-			err := s.save(ctx, Write{Before: h, Host: next, Event: event})
+			w := Write{Before: h, Host: next, Event: event}
+			err := s.dropEnded(ctx, &w, now)
+			if err == nil {
+				err = s.save(ctx, w)
+			}
 			if errors.Is(err, ErrConflict) {
 				continue // it lives: the next sweep looks again
 			}

@@ -260,6 +260,7 @@ func (s *Service) importWrite(ctx context.Context, e ExportedHost) (Write, error
 		w.Credentials = append(w.Credentials, c)
 		h.Credentials = append(h.Credentials, c.ID)
 	}
+	w.setEnds(nil)
 	return w, h.Validate()
 }
 
@@ -295,7 +296,7 @@ func (s *Service) importCredential(ctx context.Context, h *Host, e ExportedCrede
 		return bad("leave it out: one is made", "credential ID %.20q is not 8 characters of a-z and 2-7", c.ID)
 	case !slices.Contains([]Kind{KindToken, KindSeed, KindEd25519, KindTSIG, KindACME, KindJoin}, c.Kind):
 		return bad("use token or seed", "credential kind %.20q is not known", string(c.Kind))
-	case !slices.Contains([]State{Active, CredentialStop, CredentialSpent}, c.State):
+	case !slices.Contains([]State{Active, CredentialStop}, c.State):
 		return bad("use active or suspended", "credential state %.20q is not known", string(c.State))
 	case !secret.IsZero() && !c.shared() && c.Kind != KindTSIG:
 		return bad("leave the secret out", "a credential of kind %s has no secret", c.Kind)

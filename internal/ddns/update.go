@@ -13,12 +13,15 @@ type Update struct {
 	Door   string // for events: "seed", "dyndns2" …
 	Proof  Proof
 	Source Source
-	// Changes to make, all or none. None at all means: the source address, its
-	// family only.
+	// Changes to make, all or none. None at all is Auto.
 	Changes []Change
+	// Auto asks for the source address, its family only, besides Changes.
+	Auto bool
 	// Preconditions are judged on the state that the change is compared with.
 	Preconditions []Precondition
 }
+
+func (u Update) auto() bool { return u.Auto || len(u.Changes) == 0 }
 
 // Op is what a Change does to a set of values.
 type Op uint8

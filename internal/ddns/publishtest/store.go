@@ -175,6 +175,9 @@ func (s *Store) checkLocked(writes []ddns.Write) error {
 		case w.Before != nil && (old == nil || old.Generation != w.Before.Generation):
 			return ddns.ErrConflict
 		}
+		if err := s.markLocked(w.Host.Name, w.Touch, false); err != nil {
+			return err
+		}
 		for _, n := range w.Host.Names() {
 			if owner, taken := s.owners[n]; taken && !written[owner] || names[n] {
 				return ddns.ErrNameTaken
@@ -233,6 +236,7 @@ func (s *Store) saveLocked(w ddns.Write) {
 		s.credentials[c.ID] = c
 	}
 	s.hosts[name] = h
+	_ = s.markLocked(name, w.Touch, true) // checked
 	for _, n := range h.Names() {
 		s.owners[n] = name
 	}
@@ -282,22 +286,33 @@ func (s *Store) Touch(_ context.Context, name dnsname.Name, generation uint64, t
 	if h == nil || h.Generation != generation {
 		return ddns.ErrConflict
 	}
-	if t.Credential != "" {
-		c := s.credentials[t.Credential]
-		if c == nil || t.Mark <= c.Mark {
-			return ddns.ErrConflict
-		}
-		if _, ok := c.Grant(name); !ok {
-			return ddns.ErrConflict
-		}
-		marked := *c
-		marked.Mark = t.Mark
-		s.credentials[c.ID] = &marked
+	if err := s.markLocked(name, t, true); err != nil {
+		return err
 	}
 	if t.Seen.After(h.Seen) {
 		h = h.Clone()
 		h.Seen = t.Seen
 		s.hosts[name] = h
+	}
+	return nil
+}
+
+// markLocked moves a replay mark, or only tells whether it would advance.
+func (s *Store) markLocked(name dnsname.Name, t ddns.Touch, move bool) error {
+	if t.Credential == "" {
+		return nil
+	}
+	c := s.credentials[t.Credential]
+	if c == nil || t.Mark <= c.Mark {
+		return ddns.ErrConflict
+	}
+	if _, ok := c.Grant(name); !ok {
+		return ddns.ErrConflict
+	}
+	if move {
+		marked := *c
+		marked.Mark = t.Mark
+		s.credentials[c.ID] = &marked
 	}
 	return nil
 }

@@ -192,6 +192,51 @@ func touch(t *testing.T, s ddns.Store) {
 	seen(at(2 * time.Hour))
 }
 
+// markedChange has a change move a replay mark, or do nothing at all.
+func markedChange(t *testing.T, s ddns.Store) {
+	n, other := name("nas"), name("other")
+	key, foreign := token(n), token(other)
+	save(t, s, creation(newHost(n), key), creation(newHost(other), foreign))
+	change := func(id string, mark int64) ddns.Write {
+		w := next(host(t, s, n), func(h *ddns.Host) { h.TTL++ })
+		w.Touch = ddns.Touch{Credential: id, Mark: mark}
+		return w
+	}
+	want := func(generation uint64, mark int64) {
+		t.Helper()
+		h, list, err := s.Host(t.Context(), n)
+		if err != nil || h.Generation != generation || h.TTL != 59+uint32(generation) || len(list) != 1 || list[0].Mark != mark {
+			t.Fatalf("host %+v, credentials %+v, %v; want generation %d, mark %d", h, list, err, generation, mark)
+		}
+		if c, err := s.Credential(t.Context(), key.ID); err != nil || c.Mark != mark {
+			t.Fatalf("credential %+v, %v; want mark %d", c, err, mark)
+		}
+	}
+	save(t, s, change(key.ID, 10))
+	want(2, 10)
+	wantError(t, "a mark that stays", s.Save(t.Context(), change(key.ID, 10)), ddns.ErrConflict)
+	wantError(t, "a mark that goes back", s.Save(t.Context(), change(key.ID, 9)), ddns.ErrConflict)
+	wantError(t, "another host's credential", s.Save(t.Context(), change(foreign.ID, 11)), ddns.ErrConflict)
+	wantError(t, "no credential", s.Save(t.Context(), change("aaaaaaaa", 11)), ddns.ErrConflict)
+	want(2, 10)
+	// What a touch did since the state was read counts.
+	late := change(key.ID, 12)
+	if err := s.Touch(t.Context(), n, 2, ddns.Touch{Credential: key.ID, Mark: 12}); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, "a mark that was moved meanwhile", s.Save(t.Context(), late), ddns.ErrConflict)
+	want(2, 12)
+	// With names and other credentials in the same write.
+	w := change(key.ID, 13)
+	fresh := token(n)
+	w.Host.Wildcard, w.Credentials = true, []*ddns.Credential{fresh}
+	save(t, s, w)
+	w = next(host(t, s, n), func(h *ddns.Host) { h.TTL++ })
+	w.Revoked = []string{fresh.ID}
+	save(t, s, w)
+	want(4, 13)
+}
+
 func refusedCounts(t *testing.T, s ddns.Store) {
 	n := name("nas")
 	save(t, s, creation(newHost(n)))

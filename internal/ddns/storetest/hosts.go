@@ -363,10 +363,14 @@ func duePages(t *testing.T, s ddns.Store) {
 		case 1: // a lease from the last sign of life
 			h.A, h.Lease = []netip.Addr{addr("192.0.2.1")}, 12*time.Hour
 			h.Seen = start.Add(12 * time.Hour)
+		case 3: // a join code's end
+			if i < 8 {
+				h.Ends = start.Add(24*time.Hour + time.Duration(i)*time.Minute)
+			}
 		case 2: // later
 			h.TXT = []ddns.TXT{{Value: "x", Time: start.Add(time.Hour)}}
 		}
-		if i%4 < 2 {
+		if i%4 < 2 || !h.Ends.IsZero() {
 			want = append(want, h.Name.String())
 		}
 		save(t, s, creation(h))
@@ -392,7 +396,7 @@ func duePages(t *testing.T, s ddns.Store) {
 	got := all(t, func(ctx context.Context, cursor string, limit int) ([]*ddns.Host, string, error) {
 		page, cur, err := due(ctx, cursor, limit)
 		for _, h := range page {
-			save(t, s, next(h, func(h *ddns.Host) { h.TXT, h.A = nil, nil }))
+			save(t, s, next(h, func(h *ddns.Host) { h.TXT, h.A, h.Ends = nil, nil, time.Time{} }))
 		}
 		return page, cur, err
 	}, 3, nil)

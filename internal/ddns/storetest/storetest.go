@@ -54,6 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) ddns.Store) {
 		{"secrets are unique", uniqueSecrets},
 		{"credential IDs are unique", uniqueIDs},
 		{"touch", touch},
+		{"a mark moves with a change", markedChange},
 		{"refused", refusedCounts},
 		{"what is returned may be kept", immutable},
 		{"a cancelled caller", cancelled},
@@ -197,6 +198,7 @@ func full(n dnsname.Name) *ddns.Host {
 			{Owner: name("_acme-challenge.x"), Type: ddns.TypeTXT, TTL: 60, Texts: []string{"a", `"`}},
 		},
 		Created: at(0), ChangedAt: at(2 * time.Minute), ChangedBy: "k7m2qx4p", Seen: at(3 * time.Minute), Busy: at(4 * time.Minute), Refusals: 17,
+		Ends: at(5 * time.Minute),
 	}
 }
 

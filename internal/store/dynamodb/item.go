@@ -333,6 +333,8 @@ func (d *decoder) opts(n *node, h *ddns.Host) (zone string) {
 			h.Wildcard = m.yes()
 		case "removed":
 			h.Removed = m.yes()
+		case "ends":
+			h.Ends = d.time(&m)
 		case "lease":
 			h.Lease = time.Duration(d.n(&m)) * time.Microsecond
 		case "created":
@@ -359,6 +361,9 @@ func appendOpts(dst []byte, h *ddns.Host) []byte {
 	if !h.Created.IsZero() {
 		o.n("created", micros(h.Created))
 	}
+	if !h.Ends.IsZero() {
+		o.n("ends", micros(h.Ends))
+	}
 	if len(h.Credentials) > 0 {
 		o.key("credentials")
 		o.b = appendList(o.b, h.Credentials, appendS)
@@ -368,7 +373,7 @@ func appendOpts(dst []byte, h *ddns.Host) []byte {
 
 func sameOpts(a, b *ddns.Host) bool {
 	return a.Zone == b.Zone && a.Addresses == b.Addresses && a.Free == b.Free && a.SeedOff == b.SeedOff && a.Suspended == b.Suspended &&
-		a.Wildcard == b.Wildcard && a.Removed == b.Removed && a.Lease == b.Lease && a.Created.Equal(b.Created) &&
+		a.Wildcard == b.Wildcard && a.Removed == b.Removed && a.Lease == b.Lease && a.Created.Equal(b.Created) && a.Ends.Equal(b.Ends) &&
 		slices.Equal(a.Credentials, b.Credentials)
 }
 

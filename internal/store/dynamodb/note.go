@@ -107,12 +107,7 @@ func (s *Store) Touch(ctx context.Context, name dnsname.Name, generation uint64,
 			}
 		}
 		if t.Credential != "" {
-			o.name("#c", t.Credential)
-			o.name("#m", "mark")
-			value := o.put()
-			o.values.b = appendN(o.values.b, t.Mark)
-			o.only("gw_creds.#c.#m<" + value)
-			o.assign("gw_creds.#c.#m", value)
+			moveMark(o, t)
 		}
 		return o, nil
 	})

@@ -44,7 +44,7 @@ func (s *Store) Save(ctx context.Context, writes ...ddns.Write) error {
 // normalize makes a host's times those that will be read back.
 func normalize(h *ddns.Host) {
 	h.Created, h.ChangedAt = fromMicros(micros(h.Created)), fromMicros(micros(h.ChangedAt))
-	h.Seen, h.Busy = fromMicros(micros(h.Seen)), fromMicros(micros(h.Busy))
+	h.Seen, h.Busy, h.Ends = fromMicros(micros(h.Seen)), fromMicros(micros(h.Busy)), fromMicros(micros(h.Ends))
 	h.Lease -= h.Lease % 1000
 	for i := range h.TXT {
 		h.TXT[i].Time = fromMicros(micros(h.TXT[i].Time))
@@ -78,7 +78,7 @@ func (s *Store) accept(ctx context.Context, w ddns.Write) (done bool, err error)
 			return true, ddns.ErrConflict
 		}
 	}
-	if was := base.host; !sameNames(was, w.Host) || w.Host.SeedOff != was.SeedOff || w.Host.Removed != was.Removed {
+	if was := base.host; base.first && w.Touch.Credential != "" || !sameNames(was, w.Host) || w.Host.SeedOff != was.SeedOff || w.Host.Removed != was.Removed {
 		return false, nil
 	}
 	h := w.Host
@@ -93,12 +93,15 @@ func (s *Store) accept(ctx context.Context, w ddns.Write) (done bool, err error)
 		o.name("#d", attrData)
 		o.only("attribute_exists(hostname)") // else a name that is not there would get a row
 		change(o, h, base, next, event)
+		if w.Touch.Credential != "" {
+			moveMark(o, w.Touch)
+		}
 		if base.first {
 			o.setRaw(attrCreds, appendCredentials(nil, base.creds, base.owned))
 		}
 		err = s.update(ctx, o, true)
 		if err == nil {
-			h.Row = &row{key: base.key, data: next, gen: h.Generation, owned: base.owned, host: h, creds: base.creds}
+			h.Row = &row{key: base.key, data: next, gen: h.Generation, owned: base.owned, host: h, creds: marked(base.creds, w.Touch)}
 			return true, nil
 		}
 		item, failed := failedItem(err)
@@ -119,13 +122,45 @@ func (s *Store) accept(ctx context.Context, w ddns.Write) (done bool, err error)
 			merge(h, now.host)
 			h.Row = now
 			return true, nil
-		case now.gen != base.gen || now.first != base.first || now.data.text != base.data.text:
+		case now.gen != base.gen || now.first != base.first || now.data.text != base.data.text, !advances(now, w.Touch):
 			return true, ddns.ErrConflict
 		}
 		base = now
 		merge(h, base.host)
 	}
 	return true, ddns.ErrConflict
+}
+
+// moveMark moves a credential's replay mark, if it advances.
+func moveMark(o *op, t ddns.Touch) {
+	o.name("#c", t.Credential)
+	o.name("#m", "mark")
+	value := o.put()
+	o.values.b = appendN(o.values.b, t.Mark)
+	o.only("gw_creds.#c.#m<" + value)
+	o.assign("gw_creds.#c.#m", value)
+}
+
+// advances tells whether a touch would move the mark that it names.
+func advances(r *row, t ddns.Touch) bool {
+	mark, ok := markOf(r, t.Credential)
+	return t.Credential == "" || ok && mark < t.Mark
+}
+
+// marked are the credentials after a touch.
+func marked(creds []*ddns.Credential, t ddns.Touch) []*ddns.Credential {
+	if t.Credential == "" {
+		return creds
+	}
+	out := slices.Clone(creds)
+	for i, c := range out {
+		if c.ID == t.Credential {
+			held := *c
+			held.Mark = t.Mark
+			out[i] = &held
+		}
+	}
+	return out
 }
 
 // eventAt is the text of a generation's event in an item.

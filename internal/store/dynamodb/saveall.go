@@ -164,6 +164,14 @@ func (p *plan) state(ctx context.Context, w *ddns.Write, lost bool) (done bool, 
 	if t.live() {
 		merge(h, t.row.host)
 	}
+	if id := w.Touch.Credential; id != "" {
+		if !t.live() || !advances(t.row, w.Touch) {
+			return false, ddns.ErrConflict
+		}
+		held := *t.creds[id]
+		held.Mark = w.Touch.Mark
+		t.creds[id], t.touch = &held, true
+	}
 	t.host, t.given, t.event = h, w.Host, text
 	return false, nil
 }

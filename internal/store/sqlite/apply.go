@@ -84,6 +84,11 @@ func (b *batch) save(writes []ddns.Write) error {
 	if err != nil {
 		return err
 	}
+	for i := range writes {
+		if _, err := b.markOf(writes[i].Host.Name, writes[i].Touch); err != nil {
+			return err
+		}
+	}
 	// Names and secrets that one host gives up and another takes: give up first.
 	for i := range writes {
 		if err := b.freeNames(&writes[i], current[i]); err != nil {
@@ -95,7 +100,15 @@ func (b *batch) save(writes []ddns.Write) error {
 			return err
 		}
 	}
-	return b.saveCredentials(writes, credentials)
+	if err := b.saveCredentials(writes, credentials); err != nil {
+		return err
+	}
+	for i := range writes {
+		if err := b.moveMark(writes[i].Host.Name, writes[i].Touch); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // drops tells whether the host's row goes with this write.
@@ -433,8 +446,36 @@ func (b *batch) forget(name dnsname.Name) {
 	b.hosts[name] = nil
 }
 
+// markOf is the credential whose replay mark t moves, nil if it moves none. It
+// is ErrConflict if the mark would not advance.
+func (b *batch) markOf(host dnsname.Name, t ddns.Touch) (*ddns.Credential, error) {
+	if t.Credential == "" {
+		return nil, nil
+	}
+	c, err := b.credential(t.Credential)
+	if err == nil && (!granted(c, host) || t.Mark <= c.Mark) {
+		err = ddns.ErrConflict
+	}
+	return c, err
+}
+
+func (b *batch) moveMark(host dnsname.Name, t ddns.Touch) error {
+	old, err := b.markOf(host, t)
+	if old == nil || err != nil {
+		return err
+	}
+	now := *old
+	now.Mark = t.Mark
+	if err := setMark(b.w.conn, &now); err != nil {
+		return err
+	}
+	b.wrote = true
+	b.credentialChanged(old, &now)
+	return nil
+}
+
 // Touch notes what is not a change of a host. Seen only moves forward; that it
-// would not is no conflict. ErrNoCredential if the mark's credential is not granted on the host.
+// would not is no conflict.
 func (s *Store) Touch(ctx context.Context, name dnsname.Name, generation uint64, t ddns.Touch) error {
 	t.Seen = stored(t.Seen)
 	return s.write(ctx, func(b *batch) error {
@@ -447,26 +488,11 @@ func (s *Store) Touch(ctx context.Context, name dnsname.Name, generation uint64,
 		case e.host.Generation != generation:
 			return ddns.ErrConflict
 		}
-		if t.Credential != "" {
-			old, err := b.credential(t.Credential)
-			switch {
-			case err != nil:
-				return err
-			case !granted(old, name):
-				return ddns.ErrNoCredential
-			case t.Mark <= old.Mark:
-				return ddns.ErrConflict
-			}
-			now := *old
-			now.Mark = t.Mark
-			if err := setMark(b.w.conn, &now); err != nil {
-				return err
-			}
-			b.wrote = true
-			b.credentialChanged(old, &now)
-			if at := b.hosts[name]; at != nil {
-				e = at
-			}
+		if err := b.moveMark(name, t); err != nil {
+			return err
+		}
+		if at := b.hosts[name]; at != nil {
+			e = at
 		}
 		if !t.Seen.After(e.host.Seen) {
 			return nil

@@ -55,6 +55,7 @@ func stored(t time.Time) time.Time { return fromMicros(micros(t)) }
 // cached state and the stored one are the same.
 func normalize(h *ddns.Host) {
 	h.Created, h.ChangedAt, h.Seen, h.Busy = stored(h.Created), stored(h.ChangedAt), stored(h.Seen), stored(h.Busy)
+	h.Ends = stored(h.Ends)
 	h.Lease = h.Lease.Truncate(time.Microsecond)
 	for i := range h.TXT {
 		h.TXT[i].Time = stored(h.TXT[i].Time)
@@ -152,10 +153,11 @@ type detail struct {
 	Prefix    netip.Prefix    `json:"prefix,omitzero"`
 	Followers []ddns.Follower `json:"followers,omitempty"`
 	TXT       []ddns.TXT      `json:"txt,omitempty"`
+	Ends      int64           `json:"ends,omitempty"`
 }
 
 func setDetail(h *ddns.Host, text string) error {
-	h.Prefix, h.Followers, h.TXT = netip.Prefix{}, nil, nil
+	h.Prefix, h.Followers, h.TXT, h.Ends = netip.Prefix{}, nil, nil, time.Time{}
 	if text == "" {
 		return nil
 	}
@@ -163,7 +165,7 @@ func setDetail(h *ddns.Host, text string) error {
 	if err := json.Unmarshal([]byte(text), &d); err != nil {
 		return err
 	}
-	h.Prefix, h.Followers, h.TXT = d.Prefix, d.Followers, d.TXT
+	h.Prefix, h.Followers, h.TXT, h.Ends = d.Prefix, d.Followers, d.TXT, fromMicros(d.Ends)
 	for i := range h.TXT {
 		h.TXT[i].Time = stored(h.TXT[i].Time)
 	}
@@ -198,6 +200,9 @@ func sumDNS(s *summer, h *ddns.Host) int64 {
 		s.text(t.Value)
 		s.text(t.Credential)
 		s.time(t.Time)
+	}
+	if !h.Ends.IsZero() {
+		s.time(h.Ends)
 	}
 	return s.sum()
 }
@@ -250,8 +255,8 @@ func appendDNS(dst []byte, h *ddns.Host, s *summer) ([]byte, int64, error) {
 	dst = appendAddrs(dst, from, h.A, h.AAAA)
 	dst = strconv.AppendUint(append(dst, '"', ','), h.Generation, 10)
 	dst = strconv.AppendInt(append(dst, ','), sum, 10)
-	if h.Prefix.IsValid() || len(h.Followers) > 0 || len(h.TXT) > 0 {
-		text, err := json.Marshal(detail{h.Prefix, h.Followers, h.TXT})
+	if h.Prefix.IsValid() || len(h.Followers) > 0 || len(h.TXT) > 0 || !h.Ends.IsZero() {
+		text, err := json.Marshal(detail{h.Prefix, h.Followers, h.TXT, micros(h.Ends)})
 		if err != nil {
 			return nil, 0, err
 		}

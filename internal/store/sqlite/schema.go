@@ -35,7 +35,7 @@ const schema1 = `
 create table hosts (
 	id          integer primary key,
 	-- JSON: name, zone, TTL, flags, addresses (IPv4 first), generation, CRC-32C (see sumDNS);
-	-- then an object of prefix, followers and txt if there are any.
+	-- then an object of prefix, followers, txt and ends if there are any.
 	dns         text    not null,
 	-- JSON: published, changed, changed by, seen, busy, refusals, created, policy, lease, credentials,
 	-- applied, CRC-32C (see sumState); then the RRsets that DNS showed at published if that is known.
