@@ -20,8 +20,8 @@ const label = "godwit"
 // refuse replays by one remembered number. Safe for concurrent use; requests
 // that are sent at the same time may still arrive in another order.
 //
-// A Signer forgets its order when the program ends. [Signer.After] mends that
-// from the server's refusal.
+// A Signer forgets its order when the program ends. Who keeps [Signer.Order] goes
+// on after it, and [Signer.After] also mends it from the server's refusal.
 type Signer struct {
 	keyID string
 	// sign holds the key. A function, because fmt prints unexported fields, and
@@ -147,4 +147,12 @@ func (s *Signer) After(created int64, now time.Time) bool {
 	}
 	s.last = max(s.last, created)
 	return true
+}
+
+// Order is what a device keeps for its next start: the server's clock less its
+// own, in seconds, for Learn; and the newest created that was used, for After.
+func (s *Signer) Order() (offset, last int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.offset, s.last
 }
