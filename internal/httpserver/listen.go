@@ -87,13 +87,19 @@ func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 			HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 32},
 			ErrorLog:                     slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 		}
-		gated := &gatedListener{Listener: l.Listener, gate: g}
+		listener := net.Listener(&gatedListener{Listener: l.Listener, gate: g})
+		wait := func(context.Context) {}
+		if l.TLS == nil && !l.Admin {
+			front := s.newFront(listener)
+			group.Go(func() error { front.run(); return nil })
+			listener, wait = front, front.wait
+		}
 		group.Go(func() error {
 			var err error
 			if l.TLS != nil {
-				err = srv.ServeTLS(gated, "", "")
+				err = srv.ServeTLS(listener, "", "")
 			} else {
-				err = srv.Serve(gated)
+				err = srv.Serve(listener)
 			}
 			if errors.Is(err, http.ErrServerClosed) {
 				return nil
@@ -107,6 +113,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 			if err := srv.Shutdown(end); err != nil {
 				_ = srv.Close() // what is still going on has had its time
 			}
+			wait(end)
 			return nil
 		})
 	}

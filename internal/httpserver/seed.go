@@ -76,20 +76,37 @@ func parseSeed(body []byte) (seedRequest, bool) {
 	return req, ok && s.end()
 }
 
-// seed is the seed's door: POST / with a JSON object.
+// seedReply is what the seed's door says to a request.
+type seedReply struct {
+	status int
+	text   string
+	retry  int64 // seconds; 0: no Retry-After
+}
+
+// seed is the seed's door: POST / with a JSON object. A request like most is
+// answered by front instead.
 func (s *Server) seed(w http.ResponseWriter, r *http.Request) {
 	room := s.bodies.Get().(*[]byte)
 	defer s.bodies.Put(room)
 	body, whole := readBody(r, *room)
-	if len(body) > seedBody {
+	switch {
+	case len(body) > seedBody:
 		w.Header().Set("Connection", "close")
-		seedAnswer(w, http.StatusRequestEntityTooLarge, seedTooLarge)
-		return
+		seedReply{status: http.StatusRequestEntityTooLarge, text: seedTooLarge}.write(w)
+	case !whole:
+		seedReply{status: http.StatusBadRequest, text: seedMalformed}.write(w)
+	default:
+		src, err := s.source(r)
+		s.seedReply(r.Context(), body, src, err).write(w)
 	}
+}
+
+// seedReply is the door itself. unknown is why the source is not known, or nil.
+func (s *Server) seedReply(ctx context.Context, body []byte, src ddns.Source, unknown error) seedReply {
+	bad := func(text string) seedReply { return seedReply{status: http.StatusBadRequest, text: text} }
 	req, ok := parseSeed(body)
-	if !whole || !ok {
-		seedAnswer(w, http.StatusBadRequest, seedMalformed)
-		return
+	if !ok {
+		return bad(seedMalformed)
 	}
 	set := false
 	switch string(req.mode) {
@@ -97,40 +114,31 @@ func (s *Server) seed(w http.ResponseWriter, r *http.Request) {
 	case "set":
 		set = true
 	default:
-		seedAnswer(w, http.StatusBadRequest, seedBadMode)
-		return
+		return bad(seedBadMode)
 	}
 	var hash [sha256.Size]byte
 	if set {
 		if req.host == nil || req.hash == nil {
-			seedAnswer(w, http.StatusBadRequest, seedMalformed)
-			return
+			return bad(seedMalformed)
 		}
 		if len(req.hash) != hex.EncodedLen(len(hash)) {
-			seedAnswer(w, http.StatusBadRequest, seedBadHash)
-			return
+			return bad(seedBadHash)
 		}
 		if _, err := hex.Decode(hash[:], req.hash); err != nil {
-			seedAnswer(w, http.StatusBadRequest, seedBadHash)
-			return
+			return bad(seedBadHash)
 		}
 	}
-	src, err := s.source(r)
-	if err != nil {
-		s.Log.Warn("a request's source is not known", "door", doorSeed, "err", err)
-		seedAnswer(w, http.StatusBadRequest, "The server does not know your address: "+err.Error()+".")
-		return
+	if unknown != nil {
+		s.Log.Warn("a request's source is not known", "door", doorSeed, "err", unknown)
+		return bad("The server does not know your address: " + unknown.Error() + ".")
 	}
 	if !set {
 		if refusal := s.Service.Admit(src); refusal != nil {
-			s.seedRefusal(w, refusal)
-			return
+			return seedRefusal(refusal)
 		}
-		var text [48]byte
-		seedAnswer(w, http.StatusOK, string(src.Addr.AppendTo(text[:0])))
-		return
+		return seedReply{status: http.StatusOK, text: src.Addr.String()}
 	}
-	s.seedSet(r.Context(), w, src, string(req.host), hash)
+	return s.seedSet(ctx, src, string(req.host), hash)
 }
 
 // readBody reads a body into room, which is one octet longer than a body may
@@ -150,7 +158,7 @@ func readBody(r *http.Request, room []byte) (body []byte, whole bool) {
 	return room, false
 }
 
-func (s *Server) seedSet(ctx context.Context, w http.ResponseWriter, src ddns.Source, host string, hash [sha256.Size]byte) {
+func (s *Server) seedSet(ctx context.Context, src ddns.Source, host string, hash [sha256.Size]byte) seedReply {
 	name, err := dnsname.Parse(host)
 	if err != nil {
 		name = nowhere
@@ -159,63 +167,60 @@ func (s *Server) seedSet(ctx context.Context, w http.ResponseWriter, src ddns.So
 		Host: name, Door: doorSeed, Source: src,
 		Proof: ddns.SeedProof{Source: src, Host: host, Hash: hash},
 	})
+	s.logUpdate(ctx, name, doorSeed, src, out, err)
 	switch {
 	case err != nil:
-		s.logUpdate(ctx, name, doorSeed, src, out, err)
-		s.seedRefusal(w, err)
-		return
+		return seedRefusal(err)
 	case out.Unconfirmed != nil:
-		seedAnswer(w, http.StatusInternalServerError, seedNotYet)
+		return seedReply{status: http.StatusInternalServerError, text: seedNotYet}
 	case !out.Changed:
-		seedAnswer(w, http.StatusOK, seedMatches)
-	default:
-		seedAnswer(w, http.StatusCreated, "Your hostname record "+name.FQDN()+" has been set to "+src.Addr.String())
+		return seedReply{status: http.StatusOK, text: seedMatches}
 	}
-	s.logUpdate(ctx, name, doorSeed, src, out, nil)
+	return seedReply{status: http.StatusCreated, text: "Your hostname record " + name.FQDN() + " has been set to " + src.Addr.String()}
 }
 
-// seedRefusal answers what the core refused. Its words are this door's own: the
-// core's may name hosts and addresses.
-func (s *Server) seedRefusal(w http.ResponseWriter, err error) {
+// seedRefusal is the answer where the core refused. Its words are this door's
+// own: the core's may name hosts and addresses.
+func seedRefusal(err error) seedReply {
 	var refusal *ddns.Refusal
 	if !errors.As(err, &refusal) {
 		refusal = &ddns.Refusal{Code: ddns.Unavailable}
 	}
-	status, text := http.StatusForbidden, seedForbidden
+	r := seedReply{status: http.StatusForbidden, text: seedForbidden}
 	switch refusal.Code {
 	case ddns.BadProof:
-		status, text = http.StatusUnauthorized, seedBadProof
+		r.status, r.text = http.StatusUnauthorized, seedBadProof
 	case ddns.AddressNotAllowed:
-		text = seedAddress
+		r.text = seedAddress
 	case ddns.WrongFamily:
-		text = seedFamily
+		r.text = seedFamily
 	case ddns.Suspended:
-		text = seedSuspended
+		r.text = seedSuspended
 	case ddns.RateLimited:
-		status, text = http.StatusTooManyRequests, seedTooOften
+		r.status, r.text = http.StatusTooManyRequests, seedTooOften
 	case ddns.Unavailable:
-		status, text = http.StatusServiceUnavailable, seedNotNow
+		r.status, r.text = http.StatusServiceUnavailable, seedNotNow
 	}
-	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", strconv.FormatInt(max(retrySeconds(refusal.RetryAfter), 1), 10))
+	if r.status == http.StatusTooManyRequests || r.status == http.StatusServiceUnavailable {
+		r.retry = max(retrySeconds(refusal.RetryAfter), 1)
 	}
-	seedAnswer(w, status, text)
+	return r
 }
 
-// Header values of the seed's door; net/http only reads them.
-var (
-	jsonType    = []string{"application/json"}
-	noStore     = []string{"no-store"}
-	corsHeaders = []string{"Content-Type"}
-	corsOrigin  = []string{"*"}
-	corsMethods = []string{"GET"}
+// Header values of the seed's door.
+const (
+	jsonType    = "application/json"
+	noStore     = "no-store"
+	corsHeaders = "Content-Type"
+	corsOrigin  = "*"
+	corsMethods = "GET"
 )
 
 func seedHeaders(h http.Header) {
-	h["Access-Control-Allow-Headers"] = corsHeaders
-	h["Access-Control-Allow-Origin"] = corsOrigin
-	h["Access-Control-Allow-Methods"] = corsMethods
-	h["Cache-Control"] = noStore
+	h.Set("Access-Control-Allow-Headers", corsHeaders)
+	h.Set("Access-Control-Allow-Origin", corsOrigin)
+	h.Set("Access-Control-Allow-Methods", corsMethods)
+	h.Set("Cache-Control", noStore)
 }
 
 // seedOptions answers a browser that asks before it posts.
@@ -224,26 +229,33 @@ func (s *Server) seedOptions(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// seedAnswer writes an answer as Python's json.dumps would have it, and nothing
+// write makes it the answer to a request that net/http has.
+func (r seedReply) write(w http.ResponseWriter) {
+	var room [256]byte
+	b := r.appendBody(room[:0])
+	h := w.Header()
+	seedHeaders(h)
+	h.Set("Content-Type", jsonType)
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	if r.retry > 0 {
+		h.Set("Retry-After", strconv.FormatInt(r.retry, 10))
+	}
+	w.WriteHeader(r.status)
+	_, _ = w.Write(b) // the caller has gone; nothing is left to tell it
+}
+
+// appendBody appends the body as Python's json.dumps would have it, and nothing
 // else: the seed's own client takes every run of digits and dots in it for an
 // address.
-func seedAnswer(w http.ResponseWriter, status int, message string) {
-	var room [256]byte
-	b := append(room[:0], `{"return_status": "`...)
-	if status/100 == 2 {
+func (r seedReply) appendBody(b []byte) []byte {
+	b = append(b, `{"return_status": "`...)
+	if r.status/100 == 2 {
 		b = append(b, "success"...)
 	} else {
 		b = append(b, "fail"...)
 	}
 	b = append(b, `", "return_message": "`...)
-	b = appendPythonJSON(b, message)
-	b = append(b, `"}`...)
-	h := w.Header()
-	seedHeaders(h)
-	h["Content-Type"] = jsonType
-	h["Content-Length"] = []string{strconv.Itoa(len(b))}
-	w.WriteHeader(status)
-	_, _ = w.Write(b) // the caller has gone; nothing is left to tell it
+	return append(appendPythonJSON(b, r.text), `"}`...)
 }
 
 // appendPythonJSON appends text as json.dumps writes it between quotes: ASCII

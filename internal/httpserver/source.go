@@ -28,17 +28,24 @@ var (
 // the source unknown. The proxy's own address would be the other choice, and it
 // is how a proxy's address ends up in everyone's record.
 func (s *Server) source(r *http.Request) (ddns.Source, error) {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return ddns.Source{}, errNoPeer
-	}
-	from := ddns.SourceOf(peer.Addr())
-	from.Text = ownSpelling(r.RemoteAddr, from.Addr)
-	if len(s.TrustedProxies) == 0 || !s.trusts(from.Addr) {
-		return from, nil
+	from, listed, err := s.peer(r.RemoteAddr)
+	if err != nil || !listed {
+		return from, err
 	}
 	hop, err := sourceHop(r.Header["X-Forwarded-For"], s.trusts)
 	return ddns.SourceOf(hop), err
+}
+
+// peer is who stands at the other end of a connection, and whether that is a
+// listed proxy.
+func (s *Server) peer(remote string) (from ddns.Source, listed bool, err error) {
+	peer, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return ddns.Source{}, false, errNoPeer
+	}
+	from = ddns.SourceOf(peer.Addr())
+	from.Text = ownSpelling(remote, from.Addr)
+	return from, s.trusts(from.Addr), nil
 }
 
 // ownSpelling is the address in a RemoteAddr if it is not spelt as we spell it,

@@ -1,0 +1,289 @@
+package httpserver
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// front stands before net/http on a listener without TLS. A request at the
+// seed's door that is like all others there (see everydayBody) it answers itself:
+// net/http, made for every kind of request, takes more time for one than
+// everything else about it (docs/decisions/0013). A connection on which anything
+// else arrives is net/http's from then on, with what arrived.
+//
+// To net/http it is the listener.
+type front struct {
+	net.Listener
+	server *Server
+	toHTTP chan accepted
+	closed chan struct{} // by Close
+	once   sync.Once
+
+	// ctx is that of the requests that front answers.
+	ctx    context.Context
+	cancel context.CancelFunc
+	served sync.WaitGroup // connections that are front's
+
+	mu      sync.Mutex // guards conns
+	conns   map[net.Conn]struct{}
+	closing atomic.Bool
+}
+
+// accepted is what net/http gets from Accept.
+type accepted struct {
+	conn net.Conn
+	err  error
+}
+
+func (s *Server) newFront(l net.Listener) *front {
+	f := &front{Listener: l, server: s, toHTTP: make(chan accepted), closed: make(chan struct{}), conns: make(map[net.Conn]struct{})}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	return f
+}
+
+// run accepts connections until Close.
+func (f *front) run() {
+	for {
+		c, err := f.Listener.Accept()
+		if err != nil {
+			f.hand(nil, err) // net/http knows which errors pass, and waits
+		} else if !f.enter(c) {
+			_ = c.Close()
+		}
+		if f.closing.Load() {
+			return
+		}
+	}
+}
+
+// enter begins to serve a connection.
+func (f *front) enter(c net.Conn) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closing.Load() {
+		return false
+	}
+	f.conns[c] = struct{}{}
+	f.served.Go(func() {
+		defer f.leave(c)
+		f.serve(c)
+	})
+	return true
+}
+
+func (f *front) leave(c net.Conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.conns, c)
+}
+
+// hand gives a connection, or an error of Accept, to net/http.
+func (f *front) hand(c net.Conn, err error) {
+	select {
+	case f.toHTTP <- accepted{c, err}:
+	case <-f.closed:
+		if c != nil {
+			_ = c.Close()
+		}
+	}
+}
+
+// Accept is net/http's.
+func (f *front) Accept() (net.Conn, error) {
+	select {
+	case a := <-f.toHTTP:
+		return a.conn, a.err
+	case <-f.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close stops listening and lets the connections go that wait for a request.
+func (f *front) Close() error {
+	err := f.Listener.Close()
+	f.once.Do(func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.closing.Store(true)
+		close(f.closed)
+		for c := range f.conns {
+			_ = c.SetReadDeadline(time.Unix(1, 0))
+		}
+	})
+	return err
+}
+
+// wait returns when all requests have been answered, or when ctx ends; those
+// that are left then are broken off.
+func (f *front) wait(ctx context.Context) {
+	defer f.cancel()
+	done := make(chan struct{})
+	go func() {
+		f.served.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for c := range f.conns {
+			_ = c.Close()
+		}
+	}
+}
+
+// everydayRoom is how long an everyday request may be, in octets.
+const everydayRoom = 2 << 10
+
+// serve answers the requests of a connection until it ends or is net/http's.
+func (f *front) serve(c net.Conn) {
+	s := f.server
+	defer func() {
+		if v := recover(); v != nil {
+			s.Log.Error("a door panicked; please report it", "door", doorSeed, "panic", v, "stack", string(debug.Stack()))
+			_ = c.Close()
+		}
+	}()
+	src, byProxy, err := s.peer(c.RemoteAddr().String())
+	if err != nil || byProxy {
+		f.hand(c, nil)
+		return
+	}
+	in, out := make([]byte, everydayRoom), make([]byte, 0, 512)
+	// A deadline costs a tenth of a request, so one is moved only when it has to be.
+	var readBy, writeBy time.Time
+	now := time.Now()
+	_ = c.SetReadDeadline(now.Add(s.Limits.ReadHeader))
+	for {
+		if f.closing.Load() { // after the deadline was set, lest it be set over Close's
+			_ = c.Close()
+			return
+		}
+		n, _ := c.Read(in)
+		body, ok := everydayBody(in[:n])
+		switch {
+		case n == 0:
+			_ = c.Close()
+			return
+		case !ok:
+			_ = c.SetDeadline(time.Time{})
+			f.hand(&resumed{c, in[:n]}, nil)
+			return
+		}
+		reply := s.seedReply(f.ctx, body, src, nil)
+		last := f.closing.Load()
+		now = time.Now()
+		out = reply.appendHTTP(out[:0], now, last)
+		if by := now.Add(s.Limits.Write); by.After(writeBy) {
+			writeBy = by.Add(s.Limits.Write / 8)
+			_ = c.SetWriteDeadline(writeBy)
+		}
+		if _, err := c.Write(out); err != nil || last {
+			_ = c.Close()
+			return
+		}
+		if by := now.Add(s.Limits.Idle); by.After(readBy) {
+			readBy = by.Add(s.Limits.Idle / 8)
+			_ = c.SetReadDeadline(readBy)
+		}
+	}
+}
+
+// appendHTTP appends an answer with all that net/http would give it.
+func (r seedReply) appendHTTP(b []byte, now time.Time, last bool) []byte {
+	b = strconv.AppendInt(append(b, "HTTP/1.1 "...), int64(r.status), 10)
+	b = append(append(append(b, ' '), http.StatusText(r.status)...), "\r\n"...)
+	b = append(b, "Access-Control-Allow-Headers: "+corsHeaders+"\r\nAccess-Control-Allow-Methods: "+corsMethods+
+		"\r\nAccess-Control-Allow-Origin: "+corsOrigin+"\r\nCache-Control: "+noStore+"\r\nContent-Type: "+jsonType+"\r\nDate: "...)
+	b = append(now.UTC().AppendFormat(b, http.TimeFormat), "\r\n"...)
+	if r.retry > 0 {
+		b = append(strconv.AppendInt(append(b, "Retry-After: "...), r.retry, 10), "\r\n"...)
+	}
+	if last {
+		b = append(b, "Connection: close\r\n"...)
+	}
+	var room [256]byte
+	body := r.appendBody(room[:0])
+	b = append(strconv.AppendInt(append(b, "Content-Length: "...), int64(len(body)), 10), "\r\n\r\n"...)
+	return append(b, body...)
+}
+
+// everydayBody is the body of a request, if it is a POST of / that is here to
+// its end, with nothing behind it, and has no header fields but some that mean
+// nothing here and the two that such a request must have (RFC 9112 sections 3.2
+// and 6.2). It may refuse what others would take, never the reverse.
+func everydayBody(request []byte) (body []byte, ok bool) {
+	b, ok := bytes.CutPrefix(request, []byte("POST / HTTP/1.1\r\n"))
+	if !ok {
+		return nil, false
+	}
+	host, length := false, -1
+	for {
+		end := bytes.IndexByte(b, '\n')
+		if end < 1 || b[end-1] != '\r' {
+			return nil, false
+		}
+		field := b[:end-1]
+		b = b[end+1:]
+		if len(field) == 0 {
+			return b, host && length == len(b)
+		}
+		name, value, ok := bytes.Cut(field, []byte(":"))
+		if !ok {
+			return nil, false
+		}
+		value = bytes.Trim(value, " ")
+		for _, c := range value {
+			if c < ' ' || c > '~' {
+				return nil, false
+			}
+		}
+		switch {
+		case sameField(name, "host"):
+			if host || len(value) == 0 || len(bytes.Trim(value, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:[]")) > 0 {
+				return nil, false
+			}
+			host = true
+		case sameField(name, "content-length"):
+			n, err := strconv.ParseUint(string(value), 10, 16)
+			if length >= 0 || err != nil {
+				return nil, false
+			}
+			length = int(n)
+		case sameField(name, "content-type"), sameField(name, "user-agent"), sameField(name, "accept"), sameField(name, "accept-encoding"):
+		default:
+			return nil, false
+		}
+	}
+}
+
+// sameField tells whether a field's name is the one in lower case.
+func sameField(name []byte, lower string) bool {
+	return len(name) == len(lower) && strings.EqualFold(string(name), lower)
+}
+
+// resumed is a connection of which something has been read already.
+type resumed struct {
+	net.Conn
+	rest []byte
+}
+
+func (c *resumed) Read(p []byte) (int, error) {
+	if len(c.rest) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.rest)
+	if c.rest = c.rest[n:]; len(c.rest) == 0 {
+		c.rest = nil // its room may be long
+	}
+	return n, nil
+}
