@@ -40,7 +40,7 @@ var mayImport = []struct{ pkg, list string }{
 	{"publish/route53", "awscall ddns dnsname"},
 
 	{"api", "dnsname"}, // front ends, and the other end of the wire
-	{"httpserver", "api ddns dnsname"},
+	{"httpserver", "api ddns dnsname signature"},
 	{"dnsserver", "ddns dnsname zone"},
 	{"lambdaserver", ""},
 	{"signature", ""},

@@ -81,27 +81,31 @@ type Follower struct {
 // Credential is what may be shown of a credential; never a secret.
 type Credential struct {
 	ID       string         `json:"id"`
-	Kind     string         `json:"kind"` // token, seed …
+	Kind     string         `json:"kind"` // token, seed, ed25519, join …
 	Label    string         `json:"label,omitempty"`
 	Types    []string       `json:"types,omitempty"`    // A, AAAA, TXT, prefix; empty: all but TXT
 	Networks []netip.Prefix `json:"networks,omitempty"` // sources; empty: all
 	Rate     int            `json:"rate,omitempty"`     // accepted changes an hour; 0: the host's limit
 	Created  time.Time      `json:"created"`
 	Expires  time.Time      `json:"expires,omitzero"`
-	State    string         `json:"state"` // active, suspended, spent
+	State    string         `json:"state"` // active, suspended
 	URLToken bool           `json:"url_token"`
 	// Seed tells whether it answers the seed's proof.
 	Seed bool `json:"seed"`
 }
 
-// Created is a new host or credential, and the one time that its token is shown.
+// Created is a new host or credential, and the one time that its token or join
+// code is shown.
 type Created struct {
 	Host       string `json:"host"`
 	Zone       string `json:"zone"`
 	TTL        uint32 `json:"ttl"`
 	Credential string `json:"credential"`
-	// Token is empty if the caller gave a secret of its own.
+	// Token is empty if the caller gave a secret of its own, or asked for a join code.
 	Token string `json:"token,omitempty"`
+	// JoinCode becomes a key by way of Join; it is good until Expires.
+	JoinCode string    `json:"join_code,omitempty"`
+	Expires  time.Time `json:"expires,omitzero"`
 	// URL of the server's public doors; empty if the server does not know it.
 	URL string `json:"url"`
 }
@@ -124,11 +128,14 @@ type AddHost struct {
 	Settings
 	// Secret is a shared secret of the user's own; empty: a token is made.
 	Secret string `json:"secret,omitempty"`
+	// Join makes a join code in place of a token. The seed's proof is off then.
+	Join bool `json:"join,omitempty"`
 }
 
-// RotateHost asks for one new credential in place of all tokens and secrets of
-// a host.
+// RotateHost asks for one new credential in place of all tokens, secrets, keys
+// and join codes of a host.
 type RotateHost struct {
+	Join   bool   `json:"join,omitempty"`   // as in AddHost
 	Secret string `json:"secret,omitempty"` // as in AddHost
 	// Seed switches the seed's proof; nil leaves the switch.
 	Seed *bool `json:"seed,omitempty"`
@@ -143,9 +150,13 @@ type TokenSpec struct {
 	Rate     int            `json:"rate,omitempty"`
 	Expires  time.Time      `json:"expires,omitzero"`
 	URLToken bool           `json:"url_token,omitempty"`
+	// Join asks for a join code: all else is for the key that it becomes, which has
+	// no Expires and no URLToken.
+	Join bool `json:"join,omitempty"`
 }
 
-// RotateToken asks for a new token with the limits of an old one.
+// RotateToken asks for a new token with the limits of an old one, or for a join
+// code in place of a key or a code.
 type RotateToken struct {
 	// Overlap is for how many seconds the old one goes on working.
 	Overlap int64 `json:"overlap,omitempty"`

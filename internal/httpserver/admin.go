@@ -163,13 +163,19 @@ func decode(w http.ResponseWriter, r *http.Request, out any) error {
 	if err != nil {
 		return err
 	}
+	return strict(data, out, "see "+api.AdminPath+"/openapi.yaml")
+}
+
+// strict is decode for a body that has been read; help says what to do about one
+// that is not as it should be.
+func strict(data []byte, out any, help string) error {
 	if !checkJSON(data) {
 		return malformed("the body is not one strict JSON object", "send an object without null, without repeated members and in UTF-8; {} says nothing")
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(out); err != nil {
-		return malformed("the body does not say what this path takes: "+jsonError(err), "see "+api.AdminPath+"/openapi.yaml")
+		return malformed("the body does not say what this path takes: "+jsonError(err), help)
 	}
 	return nil
 }

@@ -52,7 +52,15 @@ func (s *Server) addHost(w http.ResponseWriter, r *http.Request) {
 		s.adminFail(w, r, "add", err)
 		return
 	}
-	out, err := s.Service.Add(r.Context(), name, settings, ddns.NewSecret(in.Secret))
+	var out ddns.Created
+	switch {
+	case !in.Join:
+		out, err = s.Service.Add(r.Context(), name, settings, ddns.NewSecret(in.Secret))
+	case in.Secret != "":
+		err = malformed("a host that a device joins has no secret", "leave secret or join out")
+	default:
+		out, err = s.Service.AddJoin(r.Context(), name, settings)
+	}
 	if err != nil {
 		s.adminFail(w, r, "add", err)
 		return
@@ -60,12 +68,13 @@ func (s *Server) addHost(w http.ResponseWriter, r *http.Request) {
 	s.created(w, r, "add", out)
 }
 
-// created answers with a new credential, the one time that its token is shown.
+// created answers with a new credential, the one time that its token or join code
+// is shown.
 func (s *Server) created(w http.ResponseWriter, r *http.Request, doing string, c ddns.Created) {
 	s.adminDone(r.Context(), doing, c.Host.Name.String())
 	reply(w, http.StatusCreated, api.Created{
 		Host: c.Host.Name.String(), Zone: c.Host.Zone.String(), TTL: c.Host.TTL,
-		Credential: c.Credential.ID, Token: c.Token.Reveal(), URL: s.URL,
+		Credential: c.Credential.ID, Token: c.Token.Reveal(), JoinCode: c.Code.Reveal(), Expires: c.Credential.Expires.UTC(), URL: s.URL,
 	})
 }
 
@@ -170,7 +179,15 @@ func (s *Server) rotateHost(w http.ResponseWriter, r *http.Request) {
 		s.adminFail(w, r, "rotate", err)
 		return
 	}
-	out, err := s.Service.Rotate(r.Context(), name, ddns.NewSecret(in.Secret), negate(in.Seed))
+	var out ddns.Created
+	switch {
+	case !in.Join:
+		out, err = s.Service.Rotate(r.Context(), name, ddns.NewSecret(in.Secret), negate(in.Seed))
+	case in.Secret != "" || in.Seed != nil:
+		err = malformed("a host that a device joins has no secret", "leave join, or secret and seed out")
+	default:
+		out, err = s.Service.RotateJoin(r.Context(), name)
+	}
 	if err != nil {
 		s.adminFail(w, r, "rotate", err)
 		return

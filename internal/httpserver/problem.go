@@ -35,14 +35,21 @@ func (s *Server) refuse(w http.ResponseWriter, code, detail, help string) {
 }
 
 // fail writes the problem that an error of the core is, and returns its code.
-// Causes are logged and not shown.
 func (s *Server) fail(w http.ResponseWriter, err error) string {
+	p := s.problemOf(err)
+	s.problem(w, p)
+	return p.Code
+}
+
+// problemOf is the problem that an error of the core is. Causes are logged and
+// not shown.
+func (s *Server) problemOf(err error) api.Problem {
 	p := api.Problem{Code: api.CodeInternal, Detail: "the server made a mistake", Help: "look at the server's log"}
 	var refusal *ddns.Refusal
 	var name *dnsname.Error
 	switch {
 	case errors.As(err, &refusal):
-		p = api.Problem{Code: string(refusal.Code), Detail: refusal.Why, Help: refusal.Fix, RetryAfter: retrySeconds(refusal.RetryAfter)}
+		p = api.Problem{Code: string(refusal.Code), Detail: refusal.Why, Help: refusal.Fix, RetryAfter: retrySeconds(refusal.RetryAfter), LastCreated: refusal.LastCreated}
 		if refusal.Code == ddns.Unavailable {
 			s.Log.Error("an answer was: unavailable", "err", refusal.Cause)
 		}
@@ -51,8 +58,7 @@ func (s *Server) fail(w http.ResponseWriter, err error) string {
 	default:
 		s.Log.Error("an answer was: internal", "err", err)
 	}
-	s.problem(w, p)
-	return p.Code
+	return p
 }
 
 // retrySeconds is a wait in whole seconds, rounded up; 0: there is none.

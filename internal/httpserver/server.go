@@ -42,6 +42,12 @@ type Config struct {
 	// URL of the public doors as clients reach them, without a path; "" if not known.
 	URL     string
 	Version string
+	// Authority is the only one that signatures may be made for, as
+	// [signature.Authority] writes it; "": the one that a request names.
+	Authority string
+	// HTTPTokens takes tokens over plain HTTP too, where others can read them. On
+	// a loopback address they are always taken.
+	HTTPTokens bool
 	// SeedEverywhere gives a POST to a path that no door owns to the seed's door:
 	// behind a Function URL the reference implementation takes any path.
 	SeedEverywhere bool
@@ -72,7 +78,7 @@ type Config struct {
 type Server struct {
 	Config
 	codes  map[string]api.Code
-	bodies sync.Pool // of *[]byte, for the seed's door
+	bodies sync.Pool // of *[]byte, for the doors
 	public http.Handler
 	admin  http.Handler
 }
@@ -123,6 +129,10 @@ func (s *Server) publicRoutes() []route {
 		{"/ip", map[string]http.HandlerFunc{"GET": s.echo}},
 		{"/healthz", map[string]http.HandlerFunc{"GET": s.healthz}},
 		{"/readyz", map[string]http.HandlerFunc{"GET": s.readyz}},
+		{api.HostPath + "{name}", map[string]http.HandlerFunc{"GET": s.getAddresses}},
+		{api.HostPath + "{name}" + api.AddressesPath, map[string]http.HandlerFunc{"PUT": s.setAddresses}},
+		{api.HostPath + "{name}" + api.KeyPath, map[string]http.HandlerFunc{"POST": s.replaceKey}},
+		{api.JoinPath, map[string]http.HandlerFunc{"POST": s.join}},
 		{"/errors/{code}", map[string]http.HandlerFunc{"GET": s.errorPage}},
 	}
 }

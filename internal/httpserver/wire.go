@@ -119,7 +119,7 @@ func readSettings(in api.Settings) (ddns.Settings, error) {
 
 // readTokenSpec reads what a request says a token is good for.
 func readTokenSpec(in api.TokenSpec) (ddns.TokenSpec, error) {
-	out := ddns.TokenSpec{Label: in.Label, Rate: in.Rate, Expires: in.Expires, URLToken: in.URLToken}
+	out := ddns.TokenSpec{Label: in.Label, Rate: in.Rate, Expires: in.Expires, URLToken: in.URLToken, Join: in.Join}
 	for _, r := range in.Label {
 		if r < ' ' || r == 0x7f || r == utf8.RuneError {
 			return ddns.TokenSpec{}, malformed("the label has control characters", "use printable ones")
