@@ -29,9 +29,10 @@ func (p SignatureProof) Check(c *Credential, _ Secret) bool {
 	return p.Verify(key) && c.Kind == KindEd25519
 }
 
-// decoyKey is a public key. Everybody can sign with its private half, and it is
-// nobody's.
-var decoyKey = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public().(ed25519.PublicKey)
+// decoyKey is a public key. Everybody can sign with its private half, whose seed
+// is 32 zeros, and it is nobody's. Deriving it would take a third of the time in
+// which the function in AWS starts.
+var decoyKey = ed25519.PublicKey("\x3b\x6a\x27\xbc\xce\xb6\xa4\x2d\x62\xa3\xa8\xd0\x2a\x6f\x0d\x73\x65\x32\x15\x77\x1d\xe2\x43\xa6\x3a\xc0\x48\xa1\x8b\x59\xda\x29")
 
 // replaySlack is how much later a change may be stored than it says, by the
 // clocks of all instances: the time between deciding and storing, and what one
