@@ -28,6 +28,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
@@ -199,19 +200,21 @@ func (c *Client) pause(ctx context.Context, attempt int) bool {
 	}
 }
 
-// body is a request's body that knows whether it has been asked for. Once it
-// has, the service may get the whole request.
-type body struct {
-	bytes.Reader
-	asked *atomic.Bool
+// progress is how far a request has come, as net/http tells it. Safe for
+// concurrent use: a request may go on when its caller has given it up.
+type progress struct{ begun, wrote atomic.Bool }
+
+// traced returns a context in which p follows a request.
+func (p *progress) traced(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:      func(string) { p.begun.Store(true) },
+		WroteHeaders: func() { p.wrote.Store(true) },
+	})
 }
 
-func (b *body) Read(p []byte) (int, error) {
-	b.asked.Store(true)
-	return b.Reader.Read(p)
-}
-
-func (*body) Close() error { return nil }
+// sent tells whether the service may have got the request: not while it has no
+// connection to write to. Of a transport that says nothing nothing is known.
+func (p *progress) sent() bool { return p.wrote.Load() || !p.begun.Load() }
 
 // attempt sends a request once.
 func (c *Client) attempt(ctx context.Context, r *Request, digest string) (Response, error) {
@@ -237,17 +240,10 @@ func (c *Client) attempt(ctx context.Context, r *Request, digest string) (Respon
 	}
 	header["User-Agent"] = userAgent
 	req := &http.Request{Method: r.Method, URL: &target, Host: target.Host, Header: header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
-	sent := func() bool { return true } // of a request without a body nothing is known
 	if len(r.Body) > 0 {
-		asked := new(atomic.Bool)
-		sent = asked.Load
-		// The transport may take a fresh connection, and ask for the body again,
-		// when a kept one was closed before a single octet was written.
-		req.GetBody = func() (io.ReadCloser, error) {
-			b := &body{asked: asked}
-			b.Reset(r.Body)
-			return b, nil
-		}
+		// Of this type net/http knows that it need not be waited for: headers and
+		// body leave together, in one packet if they fit.
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil }
 		req.Body, _ = req.GetBody()
 		req.ContentLength = int64(len(r.Body))
 	}
@@ -255,9 +251,13 @@ func (c *Client) attempt(ctx context.Context, r *Request, digest string) (Respon
 	if err := c.signer.SignHTTP(ctx, credentials, req, digest, c.Service, c.Region, at); err != nil {
 		return Response{}, fmt.Errorf("sign: %w", err)
 	}
+	var p progress
+	if len(r.Body) > 0 { // of a request without one there is nothing to know: it changes nothing
+		ctx = p.traced(ctx)
+	}
 	resp, err := c.Transport.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		return Response{}, &lostError{err, sent()}
+		return Response{}, &lostError{err, p.sent()}
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := c.read(resp)
