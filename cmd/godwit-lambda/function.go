@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -43,6 +44,9 @@ func start(environ []string, log io.Writer) (*lambdaserver.Server, error) {
 			// what is not the heap's.
 			debug.SetMemoryLimit(int64(s.memory) << 20 / 8 * 7)
 		}
+		// There is one event at a time, and less than one processor for it: handing
+		// work to a second one costs more than it brings.
+		runtime.GOMAXPROCS(1)
 		var server *lambdaserver.Server
 		if server, err = newFunction(s, logger); err == nil {
 			return server, nil
