@@ -117,7 +117,10 @@ func newFunction(s settings, log *slog.Logger) (*lambdaserver.Server, error) {
 		return nil, err
 	}
 
-	doors, err := httpserver.New(httpserver.Config{Service: service, SeedEverywhere: true, Log: log})
+	doors, err := httpserver.New(httpserver.Config{
+		Service: service, SeedEverywhere: true, Log: log,
+		HTTPTokens: true, // what is in front speaks HTTPS alone
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,8 @@ func New(c Config) (*Server, error) {
 // event is as much of an event as is looked at.
 type event struct {
 	RequestContext struct {
-		HTTP *struct {
+		DomainName string `json:"domainName"`
+		HTTP       *struct {
 			Method   string `json:"method"`
 			Protocol string `json:"protocol"`
 			SourceIP string `json:"sourceIp"`

@@ -1,6 +1,7 @@
 package lambdaserver
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -68,7 +69,8 @@ func (s *Server) serve(w *answerWriter, r *http.Request) {
 // have it.
 //
 // RemoteAddr is requestContext.http.sourceIp in the platform's own spelling,
-// with port 0; no header has a say in it. It is "" if that is no address. The
+// with port 0; no header has a say in it. It is "" if that is no address.
+// Host is the domain name that the platform tells, else the header's. The
 // body is decoded while it is read, so a handler that bounds its reading bounds
 // what a body costs.
 func httpRequest(ctx context.Context, e *event) (*http.Request, error) {
@@ -98,13 +100,14 @@ func httpRequest(ctx context.Context, e *event) (*http.Request, error) {
 		Header:     make(http.Header, len(e.Headers)+1),
 		RemoteAddr: remoteAddr(about.SourceIP),
 	}
+	r.Host = e.RequestContext.DomainName // the platform's own word
 	if major, minor, ok := http.ParseHTTPVersion(about.Protocol); ok {
 		r.Proto, r.ProtoMajor, r.ProtoMinor = about.Protocol, major, minor
 	}
 	for name, value := range e.Headers {
 		switch name = http.CanonicalHeaderKey(name); name {
 		case "Host":
-			r.Host = value
+			r.Host = cmp.Or(r.Host, value)
 		case "Transfer-Encoding", "Connection": // of the connection to the platform
 		default:
 			r.Header[name] = append(r.Header[name], value)

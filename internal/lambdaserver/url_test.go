@@ -133,8 +133,8 @@ func TestHeaders(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got.Header[name], want)
 		}
 	}
-	if got.Host != "ddns.example.com" {
-		t.Errorf("host %q", got.Host)
+	if !strings.HasSuffix(got.Host, ".lambda-url.us-east-1.on.aws") { // signatures are made for it
+		t.Errorf("host %q is not the platform's word", got.Host)
 	}
 }
 
