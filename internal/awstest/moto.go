@@ -9,9 +9,15 @@ import (
 	"testing"
 )
 
+// untilEOF runs a program until the shell's input ends, as it does when whoever
+// holds the other end of the pipe has panicked, was killed, or has run out of
+// time. The shell lets go of the output, so that it ends with the program.
+const untilEOF = `"$0" "$@" </dev/null & exec >/dev/null 2>&1; read -r _; kill -9 $!`
+
 // StartMoto starts moto_server, an emulator of AWS that we did not write, on a
 // free port of 127.0.0.1 and returns its URL. It is stopped at the end of the
-// test. Where the program is missing the test skips, and fails if CI is true.
+// test, and ends with the test's process however that ends. Where the program is
+// missing the test skips, and fails if CI is true.
 func StartMoto(tb testing.TB) (url string) {
 	tb.Helper()
 	path, err := exec.LookPath("moto_server")
@@ -22,9 +28,13 @@ func StartMoto(tb testing.TB) (url string) {
 		}
 		tb.Skip(text)
 	}
-	cmd := exec.Command(path, "-H", "127.0.0.1", "-p", "0")
+	cmd := exec.Command("sh", "-c", untilEOF, path, "-H", "127.0.0.1", "-p", "0")
 	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
 	says, err := cmd.StderrPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	held, err := cmd.StdinPipe()
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -46,9 +56,9 @@ func StartMoto(tb testing.TB) (url string) {
 		_, _ = io.Copy(io.Discard, says)
 	}()
 	tb.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		_ = held.Close()
 		<-drained
-		_ = cmd.Wait() // killed
+		_ = cmd.Wait() // it says that it has killed
 	})
 	url, ok := <-found
 	if !ok {

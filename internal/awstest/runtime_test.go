@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -41,12 +42,15 @@ func bootstrap() {
 		event, _ := io.ReadAll(res.Body)
 		res.Body.Close()
 		at := "invocation/" + res.Header.Get("Lambda-Runtime-Aws-Request-Id")
-		switch string(event) {
+		word, url, _ := strings.Cut(string(event), " ")
+		switch word {
 		case "exit":
 			fmt.Println("ending")
 			os.Exit(7)
 		case "late":
-			time.Sleep(300 * time.Millisecond)
+			if res, err := http.Get(url); err == nil { // which takes as long as the test wants
+				res.Body.Close()
+			}
 			post(at+"/response", "late")
 		case "error":
 			post(at+"/error", `{"errorMessage":"no"}`)
@@ -110,11 +114,17 @@ func TestFunctionLate(t *testing.T) {
 	if err := f.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if a, err := f.Invoke(ctx, []byte("late")); err == nil {
+	ctx, cancel := context.WithCancel(t.Context())
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		cancel()
+		<-release
+	}))
+	defer server.Close()
+	if a, err := f.Invoke(ctx, []byte("late "+server.URL)); err == nil {
 		t.Errorf("got %q", a.Body)
 	}
+	close(release)
 	if a, err := f.Invoke(t.Context(), []byte("next")); err != nil || string(a.Body) != "next" {
 		t.Errorf("got %q, %v", a.Body, err)
 	}
