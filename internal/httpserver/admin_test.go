@@ -105,7 +105,7 @@ func (o over) valid(route string, op *openapi3.Operation, w *httptest.ResponseRe
 	return out
 }
 
-func newOver(t *testing.T) over {
+func newOver(t *testing.T, edits ...edit) over {
 	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func newOver(t *testing.T) over {
 	if err := doc.Validate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return over{newRig(t, fullAdmin), doc, map[string]bool{}}
+	return over{newRig(t, append(edits, fullAdmin)...), doc, map[string]bool{}}
 }
 
 func line(v ...any) string { return strings.TrimSuffix(fmt.Sprintln(v...), "\n") }

@@ -44,6 +44,8 @@ func (oneZone) Clash(dnsname.Name) error { return nil }
 // rig is a server on a real store.
 type rig struct {
 	t       testing.TB
+	dir     string
+	edits   []edit
 	store   *sqlite.Store
 	service *ddns.Service
 	server  *httpserver.Server
@@ -91,25 +93,38 @@ type edit func(*ddns.Config, *httpserver.Config)
 
 func newRig(t testing.TB, edits ...edit) *rig {
 	t.Helper()
-	store, err := sqlite.Open(t.TempDir(), sqlite.Config{})
-	if err != nil {
-		t.Fatal(err)
+	r := &rig{t: t, dir: t.TempDir(), edits: edits, log: &logBuffer{}, now: &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}}
+	t.Cleanup(func() { _ = r.store.Close() })
+	r.open()
+	r.start()
+	return r
+}
+
+// open opens the store.
+func (r *rig) open() {
+	r.t.Helper()
+	var err error
+	if r.store, err = sqlite.Open(r.dir, sqlite.Config{}); err != nil {
+		r.t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = store.Close() })
-	r := &rig{t: t, store: store, log: &logBuffer{}, now: &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}}
-	core := ddns.Config{Store: store, Sealer: store, Zones: oneZone{}, Now: r.now.Now}
+}
+
+// start makes a server on the store, which has nothing in memory.
+func (r *rig) start() {
+	r.t.Helper()
+	core := ddns.Config{Store: r.store, Sealer: r.store, Zones: oneZone{}, Now: r.now.Now}
 	front := httpserver.Config{Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
-	for _, e := range edits {
+	for _, e := range r.edits {
 		e(&core, &front)
 	}
+	var err error
 	if r.service, err = ddns.NewService(core); err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
 	front.Service = r.service
 	if r.server, err = httpserver.New(front); err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
-	return r
 }
 
 // add makes a host with a shared secret, or with a token if that is "".

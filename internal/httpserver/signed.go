@@ -140,6 +140,9 @@ func readAddresses(body []byte) (changes []ddns.Change, auto bool, err error) {
 		changes = append(changes, c)
 	}
 	auto = len(changes) == 0
+	if in.Prefix != nil && !in.Prefix.IsValid() {
+		return nil, false, malformed("prefix is empty", "send the delegated prefix, such as 2001:db8:0:ff00::/56")
+	}
 	if in.Prefix != nil {
 		changes = append(changes, ddns.Change{Type: ddns.TypePrefix, Op: ddns.Replace, Prefix: *in.Prefix})
 	}

@@ -12,3 +12,7 @@ import (
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(*testing.T) ddns.Store { return new(publishtest.Store) })
 }
+
+func TestReplay(t *testing.T) {
+	storetest.Replay(t, 150, func(*testing.T) ddns.Store { return new(publishtest.Store) })
+}

@@ -260,11 +260,11 @@ func refusedCounts(t *testing.T, s ddns.Store) {
 func events(t *testing.T, s ddns.Store) {
 	n := name("nas")
 	save(t, s, creation(newHost(n)))
-	refusals := 0
+	now, refusals := host(t, s, n), 0
 	refuse := func() {
 		t.Helper()
 		refusals++
-		e := ddns.Event{Time: host(t, s, n).ChangedAt, Generation: host(t, s, n).Generation, Outcome: "not-source", Door: "seed",
+		e := ddns.Event{Time: now.ChangedAt, Generation: now.Generation, Outcome: "not-source", Door: "seed",
 			What: fmt.Sprintf("refusal %d", refusals), Source: addr("192.0.2.7"), Proven: true}
 		if err := s.Refused(t.Context(), n, e, 8); err != nil { // by eight, so that a ring by the counter would show
 			t.Fatal(err)
@@ -308,7 +308,9 @@ func events(t *testing.T, s ddns.Store) {
 	check(1)
 	const changes = 4*ddns.MaxEvents + 7
 	for i := 2; i <= changes; i++ {
-		save(t, s, next(host(t, s, n), func(h *ddns.Host) { h.TTL = uint32(i) }))
+		w := next(now, func(h *ddns.Host) { h.TTL = uint32(i) })
+		save(t, s, w)
+		now = w.Host
 		if i%7 == 0 {
 			refuse()
 		}

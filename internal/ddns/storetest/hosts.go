@@ -445,7 +445,7 @@ func cancelled(t *testing.T, s ddns.Store) {
 }
 
 func manyWriters(t *testing.T, s ddns.Store) {
-	const writers, each = 8, 20
+	const writers, each = 8, 8
 	n := name("nas")
 	save(t, s, creation(newHost(n)))
 	var won atomic.Uint64
@@ -510,7 +510,7 @@ func noHalves(t *testing.T, s ddns.Store) {
 	save(t, s, creation(newHost(n), key))
 	done := make(chan struct{})
 	var wg sync.WaitGroup
-	for range 4 {
+	for range 2 {
 		wg.Go(func() {
 			last := uint64(0)
 			for {
@@ -535,7 +535,7 @@ func noHalves(t *testing.T, s ddns.Store) {
 			}
 		})
 	}
-	for range 50 {
+	for range 25 {
 		fresh := token(n)
 		w := next(host(t, s, n), func(h *ddns.Host) { h.TTL++; h.Credentials = []string{fresh.ID} })
 		w.Credentials, w.Revoked = []*ddns.Credential{fresh}, []string{key.ID}

@@ -63,7 +63,9 @@ func TestDynamoDB(t *testing.T) {
 		{"AddedTwice", testAddedTwice},
 		{"AliasMoves", testAliasMoves},
 		{"Damaged", testDamaged},
+		{"Replay", testReplay},
 		{"Calls", testCalls},
+		{"SignedCalls", testSignedCalls},
 		{"TwoFunctions", testTwoFunctions},
 		{"Faults", testFaults},
 		{"ManyFaults", testManyFaults},
@@ -139,6 +141,10 @@ func (d *database) store(table string, edit ...func(*dynamodb.Config)) *dynamodb
 func testStore(t *testing.T, d *database) {
 	_, d.client = d.proxied()
 	storetest.Run(t, func(*testing.T) ddns.Store { return d.store(d.table()) })
+}
+
+func testReplay(t *testing.T, d *database) {
+	storetest.Replay(t, 12, func(*testing.T) ddns.Store { return d.store(d.table()) })
 }
 
 // testStoreAdopted: a table that was the reference's meets the same contract. It

@@ -440,9 +440,7 @@ func (b *batch) forget(name dnsname.Name) {
 	if _, ok := b.hosts[name]; ok {
 		return
 	}
-	if b.hosts == nil {
-		b.hosts, b.before = map[dnsname.Name]*entry{}, map[dnsname.Name]*entry{}
-	}
+	b.room()
 	b.hosts[name] = nil
 }
 

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"database/sql/driver"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unsafe"
 
 	"godwit/internal/ddns"
 	"godwit/internal/dnsname"
@@ -41,10 +43,10 @@ const (
 	sweepHosts = 128
 	sweepRows  = 64
 	sweepEvery = 10 * time.Millisecond
-	// logRow is how long a row of the log is, about. The engine's allocator maps
-	// memory anew for what is longer than two pages of the file, which costs more
-	// than a second row.
-	logRow = 6 << 10
+	// logRow is how long a row of the log may be that has more than one host, in
+	// octets: it fills a page of the file. A longer one takes two and, with what
+	// the pages themselves need, twice as much writing.
+	logRow = 4000
 	// maxChanges is how many changes of one host may be pending.
 	maxChanges = 64
 	// replayHosts is how many changes of hosts one transaction reads of the log after a crash.
@@ -73,7 +75,8 @@ type backlog struct {
 	since  time.Time                 // when the oldest row was written, or earlier
 	zones  map[dnsname.Name]struct{} // whose newest serial is in no other table
 	sweep  *sweep
-	buffer []byte
+	buffer []byte // room for a row
+	spare  []byte // and for its last host
 }
 
 // startBacklog is the backlog where nothing is pending.
@@ -136,24 +139,18 @@ func putRow(c *conn, found *ddns.Host, e *entry) error {
 func (b *batch) log() error {
 	l := &b.w.backlog
 	s := summer{make([]byte, 0, 256)}
-	text := l.buffer[:0]
+	var text []byte
 	for _, e := range b.hosts {
 		if e == nil || e.logged != b.id {
 			continue
 		}
-		if len(text) > logRow {
-			if err := b.logRow(append(text, "]}"...)); err != nil {
-				return err
-			}
-			text = text[:0]
+		if text == nil {
+			text = append(l.buffer[:0], logHead...)
 		}
-		before := ","
-		if len(text) == 0 {
-			before = `{"hosts":[`
-		}
+		begin := len(text)
 		var sum int64
 		var err error
-		text = strconv.AppendInt(append(append(text, before...), '['), e.id, 10)
+		text = strconv.AppendInt(append(text, '['), e.id, 10)
 		if text, sum, err = appendDNS(append(text, ','), e.host, &s); err != nil {
 			return err
 		}
@@ -165,27 +162,38 @@ func (b *batch) log() error {
 				text = append(text, c.text...) // begins with a comma
 			}
 		}
-		text = append(text, ']')
+		text = append(text, "],"...)
+		if len(text) > logRow && begin > len(logHead) {
+			rest := append(l.spare[:0], text[begin:]...)
+			l.spare = rest
+			if err := b.logRow(append(text[:begin-1], "]}"...)); err != nil {
+				return err
+			}
+			text = append(text[:len(logHead)], rest...)
+		}
 	}
-	if len(text) == 0 {
+	if text == nil {
 		return nil
 	}
-	before := `],"zones":[`
+	text = append(text[:len(text)-1], `],"zones":[`...)
 	for name, z := range b.zones {
-		text = appendText(append(append(text, before...), '['), name.String())
-		text = strconv.AppendUint(append(text, ','), uint64(z.serial), 10)
-		text, before = append(text, ']'), ","
+		text = appendText(append(text, '['), name.String())
+		text = append(strconv.AppendUint(append(text, ','), uint64(z.serial), 10), "],"...)
 	}
-	text = append(text, "]}"...)
+	text = append(bytes.TrimSuffix(text, []byte(",")), "]}"...)
 	l.buffer = text
 	return b.logRow(text)
 }
+
+// logHead is how a row of the log begins.
+const logHead = `{"hosts":[`
 
 func (b *batch) logRow(text []byte) error {
 	id := b.id + b.logged
 	b.logged++
 	b.logBytes += len(text)
-	return b.w.conn.run("insert into pending values (?, ?, ?)", id, sumPending(id, text), string(text))
+	// The engine has copied the text when the statement has run.
+	return b.w.conn.run("insert into pending values (?, ?, ?)", id, sumPending(id, text), unsafe.String(unsafe.SliceData(text), len(text)))
 }
 
 // sumPending is the checksum of a row of pending.

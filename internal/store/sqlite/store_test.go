@@ -29,6 +29,10 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) ddns.Store { return open(t, t.TempDir()) })
 }
 
+func TestReplay(t *testing.T) {
+	storetest.Replay(t, 60, func(t *testing.T) ddns.Store { return open(t, t.TempDir()) })
+}
+
 var (
 	zone = dnsname.MustParse("dyn.example.org")
 	nas  = dnsname.MustParse("nas.dyn.example.org")

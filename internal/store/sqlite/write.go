@@ -114,10 +114,13 @@ type writer struct {
 	quiet   *time.Timer
 	backlog backlog
 	illness
+
+	hosts, before map[dnsname.Name]*entry // room for a batch's
 }
 
 func newWriter(s *Store) (*writer, error) {
-	w := &writer{s: s, quiet: time.NewTimer(time.Hour), queue: make(chan *op, queueLength), closing: make(chan struct{}), stopped: make(chan struct{})}
+	w := &writer{s: s, quiet: time.NewTimer(time.Hour), queue: make(chan *op, queueLength), closing: make(chan struct{}), stopped: make(chan struct{}),
+		hosts: map[dnsname.Name]*entry{}, before: map[dnsname.Name]*entry{}}
 	var err error
 	if w.conn, err = s.openWriting(); err != nil {
 		return nil, err
@@ -354,14 +357,21 @@ func (b *batch) load(name dnsname.Name) (*entry, error) {
 
 // put makes e the state of its host in this batch. before is what load gave.
 func (b *batch) put(name dnsname.Name, before, e *entry) {
-	if b.hosts == nil {
-		b.hosts, b.before = map[dnsname.Name]*entry{}, map[dnsname.Name]*entry{}
-	}
+	b.room()
 	if _, ok := b.before[name]; !ok {
 		b.before[name] = before
 	}
 	b.hosts[name] = e
 	b.wrote = true
+}
+
+// room makes hosts and before, of what the last batch had.
+func (b *batch) room() {
+	if b.hosts == nil {
+		b.hosts, b.before = b.w.hosts, b.w.before
+		clear(b.hosts)
+		clear(b.before)
+	}
 }
 
 // credential finds a credential as the batch sees it; nil if there is none.
