@@ -214,5 +214,10 @@ func (p *proof) signLocked() func(*http.Request, []byte) error {
 	if p.signer == nil {
 		return nil
 	}
-	return func(r *http.Request, body []byte) error { return p.signer.Sign(r, body, time.Now()) }
+	return SignWith(p.signer)
+}
+
+// SignWith is a client.DoorConfig's Sign.
+func SignWith(s *signature.Signer) func(*http.Request, []byte) error {
+	return func(r *http.Request, body []byte) error { return s.Sign(r, body, time.Now()) }
 }

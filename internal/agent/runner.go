@@ -332,7 +332,7 @@ func (r *runner) answer(f *family, v verdict, outcome, note string, err error) {
 	case absent:
 		s.State = StateAbsent
 		if !errors.Is(err, ErrNone) {
-			s.Note = cmp.Or(s.Note, err.Error())
+			s.Message = err.Error()
 		}
 	case refused, badProof:
 		s.State, s.Message = StateRefused, err.Error()
@@ -383,7 +383,7 @@ func (r *runner) say(f *family, v verdict, err error) {
 
 // behind says what a person should know of an address that is not this device's.
 func behind(seen netip.Addr, local []netip.Addr) string {
-	if !seen.Is4() || len(local) == 0 || !local[0].IsValid() || slices.Contains(local, seen) {
+	if !seen.Is4() || !seen.IsGlobalUnicast() || seen.IsPrivate() || len(local) == 0 || !local[0].IsValid() || slices.Contains(local, seen) {
 		return ""
 	}
 	switch {
