@@ -24,7 +24,7 @@ STAMP = $(if $(shell git status --porcelain >/dev/null 2>&1 && echo yes),-buildv
 
 say = @printf '\n\033[1m== %s\033[0m\n' $(1)
 
-.PHONY: help build lambda-zip demo check lint test long bench bench-peers fuzz deps tools clean
+.PHONY: help build lambda-zip release demo check lint test long bench bench-peers fuzz deps tools clean
 
 help: ## list the targets (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ build: ## build the program to bin/godwit
 
 lambda-zip: ## pack the function for AWS into dist/, for arm64 and x86-64, reproducibly
 	scripts/lambda-zip.sh
+
+release: ## build a release into dist/release/: programs for all platforms, packages, checksums, reproducibly
+	scripts/release.sh
 
 demo: build ## build, then run the whole loop on loopback: server, host, client, change of address, DNS answer, refusals; Ctrl-C ends it
 	bin/godwit demo
@@ -86,6 +89,7 @@ deps: ## install the programs that the tests run (apt, pip), if any is missing
 tools: ## fetch the modules and build the tools of go.mod, so that the rest works offline
 	$(GO) mod download
 	$(GO) build -o /dev/null tool
+	$(GO) build -modfile=packaging/nfpm.mod -o /dev/null tool
 
 clean: ## remove what was built
 	rm -rf bin dist .cache

@@ -28,6 +28,9 @@ mkfs.ext4 e2fsprogs        power-cut tests make a file system with it
 mkfs.xfs  xfsprogs         power-cut tests make a file system with it
 mount     mount            power-cut tests attach an image with it
 unshare   util-linux       those tests get mounts and a network of their own with it
+dpkg      dpkg             tests install the packages with it
+systemd-analyze systemd    tests check the services of the packages with it
+zip       zip              a release has archives for Windows
 '
 
 # command, Python package, what needs it
