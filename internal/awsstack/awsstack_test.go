@@ -124,7 +124,7 @@ func FuzzCheckZip(f *testing.F) {
 // TestCosts makes the table of docs/aws.md from the formula.
 func TestCosts(t *testing.T) {
 	var table strings.Builder
-	table.WriteString("| Hosts | Requests | Zone + queries | Lambda | Reads | Writes | The rest | Free tier | **Total** |\n|---|---|---|---|---|---|---|---|---|\n")
+	table.WriteString("| Hosts | Requests | Zone + queries | Lambda | Reads | Writes | Scan + logs | Free tier | **Total** |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, hosts := range []int{1, 10, 1000, 100000} {
 		l := awsstack.Load{Hosts: hosts, Zones: 1}
 		c := awsstack.Estimate(l)
