@@ -224,7 +224,7 @@ func (d *Door) send(ctx context.Context, method, path string, body []byte, prove
 		if errors.As(err, &u) {
 			err = u.Err // its text repeats the URL
 		}
-		return nil, nil, fmt.Errorf("reach %s: %w", d.base, err)
+		return nil, nil, &wayError{d.clean("reach " + d.base + ": " + err.Error()), err}
 	}
 	defer r.Body.Close()
 	if r.StatusCode != http.StatusOK && r.StatusCode != http.StatusCreated {
@@ -233,12 +233,22 @@ func (d *Door) send(ctx context.Context, method, path string, body []byte, prove
 	data, err := io.ReadAll(io.LimitReader(r.Body, maxDoorAnswer+1))
 	switch {
 	case err != nil:
-		return nil, nil, fmt.Errorf("read the answer of %s: %w", d.base, err)
+		return nil, nil, &wayError{d.clean("read the answer of " + d.base + ": " + err.Error()), err}
 	case len(data) > maxDoorAnswer:
 		return nil, nil, d.strange(r.StatusCode, "more than any answer of a godwit server")
 	}
 	return r, data, nil
 }
+
+// wayError is what went wrong on the way. Its text is clean: what the standard
+// library says of an answer that is no HTTP repeats it.
+type wayError struct {
+	text  string
+	cause error
+}
+
+func (e *wayError) Error() string { return e.text }
+func (e *wayError) Unwrap() error { return e.cause }
 
 // problem reads a refusal, and takes from the header what its body lacks.
 func (d *Door) problem(r *http.Response) error {
