@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -54,6 +55,9 @@ func (q *lineQueue) Write(lines []byte) (int, error) {
 }
 
 func (q *lineQueue) drain(done chan struct{}) {
+	// Those who are ready to run go first, and their lines in the same write: the
+	// updates of one commit come to this point together.
+	runtime.Gosched()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.waiting) > 0 || q.lost > 0 {
