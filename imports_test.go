@@ -71,6 +71,7 @@ var onlyIn = []struct{ module, list string }{
 	{"github.com/aws/smithy-go", "awsstack cmd/godwit"},
 	{"github.com/google/go-cmp", "ddns/storetest"},
 	{"go.yaml.in/yaml/v4", "awstest"},
+	{"github.com/mdp/qrterminal", "cmd/godwit"},
 	{"github.com/rogpeppe/go-internal", "e2e"},
 	{"golang.org/x/net/idna", "dnsname"},
 	{"golang.org/x/sync", "publish/authority dnsserver httpserver cmd/godwit"},

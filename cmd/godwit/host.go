@@ -19,11 +19,11 @@ type hostCommand struct {
 	Show    hostShowCommand    `cmd:"" help:"Show all about one host."`
 	Set     hostSetCommand     `cmd:"" help:"Change a host's settings."`
 	History hostHistoryCommand `cmd:"" help:"Show what happened to a host."`
-	Rotate  hostRotateCommand  `cmd:"" help:"Replace all tokens and secrets of a host by a new one."`
+	Rotate  hostRotateCommand  `cmd:"" help:"Replace all tokens, secrets and keys of a host by a new one."`
 	Remove  hostRemoveCommand  `cmd:"" help:"Take a host out of DNS and forget it."`
 	Import  hostImportCommand  `cmd:"" help:"Add hosts from a file: an export, or the seed's."`
 	Export  hostExportCommand  `cmd:"" help:"Write hosts into a file."`
-	Token   tokenCommand       `cmd:"" help:"Further tokens of a host."`
+	Token   tokenCommand       `cmd:"" help:"Further tokens, keys and join codes of a host."`
 }
 
 // hostName is an argument: a name that a host can have.

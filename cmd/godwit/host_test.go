@@ -65,6 +65,14 @@ func TestJSON(t *testing.T) {
 	show(0, "host", "token", "rotate", "nas.dyn.example.com", token.Credential, "--overlap", "24h")
 	show(0, "host", "token", "revoke", "nas.dyn.example.com", token.Credential)
 	show(0, "host", "token", "list", "nas.dyn.example.com")
+	var code api.Created
+	if err := json.Unmarshal([]byte(show(0, "host", "add", "pi.dyn.example.com", "--join", "--addresses", "any")), &code); err != nil {
+		t.Fatal(err)
+	}
+	show(0, "host", "token", "add", "pi.dyn.example.com", "--join", "--label", "spare")
+	show(0, "host", "token", "rotate", "pi.dyn.example.com", code.Credential, "--overlap", "1h")
+	show(0, "host", "rotate", "pi.dyn.example.com", "--join")
+	show(0, "host", "show", "pi.dyn.example.com")
 	show(1, "host", "import", seed)
 	show(0, "host", "export", "--host", "nas.dyn.example.com")
 	show(0, "host", "remove", "nas.dyn.example.com", "--yes")
@@ -89,7 +97,7 @@ func TestText(t *testing.T) {
 		text = regexp.MustCompile(`\b\d{10}\b`).ReplaceAllString(text, "SERIAL....")
 		text = regexp.MustCompile(`( +changed +seed +127.0.0.1 +)[a-z2-7]{8}`).ReplaceAllString(steady(text), "${1}CREDENT.")
 		text = regexp.MustCompile(`by [a-z2-7]{8}\b`).ReplaceAllString(text, "by CREDENT.")
-		text = regexp.MustCompile(`token [a-z2-7]{8} of`).ReplaceAllString(text, "token CREDENT. of")
+		text = regexp.MustCompile(`(token|Key) [a-z2-7]{8} of`).ReplaceAllString(text, "$1 CREDENT. of")
 		all.WriteString("$ godwit " + strings.NewReplacer(d.url, "URL").Replace(strings.Join(args, " ")) + "\n" + text)
 	}
 	show(0, "host", "list")
@@ -98,6 +106,12 @@ func TestText(t *testing.T) {
 	show(1, "host", "add", "nas.example.org")
 	show(1, "host", "add", "ns1.dyn.example.com")
 	show(0, "host", "add", "*.lan.example.com", "--seed=off")
+	show(0, "host", "add", "pi.dyn.example.com", "--join")
+	show(2, "host", "add", "pi.dyn.example.com", "--join", "--seed=on")
+	show(2, "host", "rotate", "pi.dyn.example.com", "--join", "--seed=on")
+	show(2, "host", "token", "add", "pi.dyn.example.com", "--join", "--expires", "90d")
+	show(0, "host", "rotate", "pi.dyn.example.com", "--join")
+	show(0, "host", "token", "add", "pi.dyn.example.com", "--join")
 	r := call("wrong\n", "set", "--url", d.url, "--host", "nas.dyn.example.com", "--secret-file", "-")
 	if r.code != exitFailed || !strings.Contains(r.stderr, "check the host name and the secret") {
 		t.Errorf("wrong secret: %+v", r)

@@ -155,6 +155,7 @@ var changing = []struct {
 	word    string
 }{
 	{regexp.MustCompile(`\b[a-z2-7]{8}-[a-z2-7]{26}\b`), "TOKEN"},
+	{regexp.MustCompile(`\b[a-z2-7]{4}(-[a-z2-7]{4}){3}\b`), "JOIN-CODE"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d([T ])\d\d:\d\d:\d\d(\.\d+)?(Z?)`), "2026-01-02${1}03:04:05$3"},
 	{regexp.MustCompile(`"(id|credential|changed_by)": "[a-z2-7]{8}"`), `"$1": "CREDENTIAL"`},
 	{regexp.MustCompile(`127\.0\.0\.1:\d{4,5}`), "127.0.0.1:PORT"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 	"godwit/internal/dnsserver"
 	"godwit/internal/httpserver"
 	"godwit/internal/publish/authority"
+	"godwit/internal/signature"
 	"godwit/internal/store/sqlite"
 )
 
@@ -171,10 +173,18 @@ func open(ctx context.Context, settings *config.Serve, log *slog.Logger) (_ *dae
 	if err := d.listenHTTP(ctx); err != nil {
 		return nil, err
 	}
+	signedFor := "" // what the listeners tell of a URL is one of several
+	if u, err := url.Parse(settings.URL); err == nil && u.Host != "" {
+		if signedFor, err = signature.Authority(u.Scheme, u.Host); err != nil {
+			return nil, fmt.Errorf("--url %s: %w", settings.URL, err)
+		}
+	}
 	d.http, err = httpserver.New(httpserver.Config{
 		Service:        d.service,
 		TrustedProxies: settings.TrustedProxies,
 		URL:            d.url,
+		Authority:      signedFor,
+		HTTPTokens:     settings.HTTPTokens,
 		Version:        buildInfo().Version,
 		Log:            log,
 		AdminTokenHash: d.adminToken,

@@ -9,9 +9,9 @@ import (
 )
 
 type tokenCommand struct {
-	Add    tokenAddCommand    `cmd:"" help:"Give a host a further token; prints it once."`
+	Add    tokenAddCommand    `cmd:"" help:"Give a host a further token or join code; prints it once."`
 	List   tokenListCommand   `cmd:"" help:"List a host's credentials."`
-	Rotate tokenRotateCommand `cmd:"" help:"Replace one token by a new one with the same limits."`
+	Rotate tokenRotateCommand `cmd:"" help:"Replace one token by a new one with the same limits, a key by a join code."`
 	Revoke tokenRevokeCommand `cmd:"" help:"End one credential at once."`
 }
 
@@ -25,6 +25,7 @@ type tokenAddCommand struct {
 	Rate     int      `placeholder:"N" help:"At most so many changes an hour. Default: the host's limit."`
 	Expires  string   `placeholder:"TIME" help:"End after so long (72h, 90d) or at a time (2030-01-31). Default: never."`
 	URLToken bool     `name:"url-token" help:"Let it stand in a URL, where logs may see it, for clients that cannot send it otherwise."`
+	Join     bool     `help:"Make a join code: all else is for the key that a device makes and joins with."`
 }
 
 func (tokenAddCommand) Help() string {
@@ -33,11 +34,15 @@ func (tokenAddCommand) Help() string {
 Examples:
 
     godwit host token add nas.dyn.example.com --label router
+    godwit host token add nas.dyn.example.com --label laptop --join
     godwit host token add nas.dyn.example.com --types AAAA --networks 198.51.100.0/24 --expires 90d`
 }
 
 func (c tokenAddCommand) Run(a *app) error {
-	spec := api.TokenSpec{Label: c.Label, Types: c.Types, Rate: c.Rate, URLToken: c.URLToken}
+	spec := api.TokenSpec{Label: c.Label, Types: c.Types, Rate: c.Rate, URLToken: c.URLToken, Join: c.Join}
+	if c.Join && (c.Expires != "" || c.URLToken) {
+		return usage("--join makes a code that ends after a day and becomes a key; leave --expires and --url-token out")
+	}
 	if c.Rate < 0 {
 		return usage("--rate %d is negative; give the number of changes an hour", c.Rate)
 	}
@@ -64,7 +69,7 @@ func (c tokenAddCommand) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.printToken(created, c.JSON)
+	return a.printToken(created, c.JSON, c.targetFlag(a))
 }
 
 // parseExpiry reads a span, a date or a time; "" is never.
@@ -86,9 +91,14 @@ func parseExpiry(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, usage("--expires %q is not understood; give 72h, 90d, 2030-01-31 or 2030-01-31T12:00:00Z", text)
 }
 
-func (a *app) printToken(c api.Created, asJSON bool) error {
-	if asJSON {
+func (a *app) printToken(c api.Created, asJSON bool, target string) error {
+	switch {
+	case asJSON:
 		return a.printJSON(c)
+	case c.JoinCode != "":
+		a.print("Key %s of %s is to come.", c.Credential, c.Host)
+		a.printJoin(c, target)
+		return nil
 	}
 	a.print("New token %s of %s, shown this once:\n\n  %s", c.Credential, c.Host, c.Token)
 	return nil
@@ -130,12 +140,15 @@ type tokenRotateCommand struct {
 	targetFlags
 	jsonFlag
 	Name    hostName `arg:"" help:"Name of the host."`
-	ID      string   `arg:"" name:"id" help:"Which token: the first 8 characters, which \"host token list\" shows."`
+	ID      string   `arg:"" name:"id" help:"Which token or key: its 8 characters, which \"host token list\" shows."`
 	Overlap string   `placeholder:"TIME" help:"Let the old one go on for so long, such as 24h. Default: it ends at once."`
 }
 
 func (tokenRotateCommand) Help() string {
-	return `Examples:
+	return `In place of a key there is a join code; with --overlap the old key goes on meanwhile.
+A device can do that by itself too: godwit agent rotate.
+
+Examples:
 
     godwit host token rotate nas.dyn.example.com k7m2qx4p
     godwit host token rotate nas.dyn.example.com k7m2qx4p --overlap 24h`
@@ -161,7 +174,7 @@ func (c tokenRotateCommand) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.printToken(created, c.JSON)
+	return a.printToken(created, c.JSON, c.targetFlag(a))
 }
 
 type tokenRevokeCommand struct {

@@ -57,6 +57,8 @@ type Serve struct {
 	HostedZones map[dnsname.Name]string
 	// TrustedProxies may say where a request came from.
 	TrustedProxies []netip.Prefix
+	// HTTPTokens takes tokens over plain HTTP on all addresses.
+	HTTPTokens bool
 	// ChangesPerHour limits accepted changes per host; 0: no limit.
 	ChangesPerHour int
 	// RequestsPerSecond limits requests per source; 0: no limit.

@@ -108,10 +108,12 @@ func scalar(v any) (string, error) {
 		return v, nil
 	case int64:
 		return strconv.FormatInt(v, 10), nil
+	case bool:
+		return strconv.FormatBool(v), nil
 	case map[string]any, []map[string]any:
 		return "", errors.New("it is not a table")
 	}
-	return "", errors.New("it is neither text nor a whole number")
+	return "", errors.New("it is neither text, a whole number, true nor false")
 }
 
 // lineOf finds the line on which a key of the top level stands; 0 if it is

@@ -32,6 +32,7 @@ type Flags struct {
 	Publish  *string  `placeholder:"WHERE" help:"authority: answer DNS here. route53: publish in Route 53, with the credentials of the AWS configuration. Default: authority."`
 	Hosted   []string `name:"hosted-zone" sep:"none" placeholder:"ZONE=ID" help:"The Route 53 hosted zone of a zone (repeatable). Default: the public one of that name."`
 	Proxy    []string `name:"trusted-proxy" sep:"none" placeholder:"CIDR" help:"Believe this proxy when it says where a request came from (repeatable)."`
+	Tokens   *bool    `name:"http-tokens" help:"Take tokens over plain HTTP that is not on loopback too, where whoever reads them on the way can use them for ever. Signatures need no such thing."`
 	Changes  *string  `name:"changes-per-hour" placeholder:"N" help:"Accepted changes per host and hour; 0: no limit. Default: 30."`
 	Requests *string  `name:"requests-per-second" placeholder:"N" help:"Requests per source and second; 0: no limit. Default: 20."`
 	Level    *string  `name:"log-level" placeholder:"LEVEL" help:"debug, info, warn or error. Default: info."`
@@ -49,7 +50,7 @@ type setting struct {
 	list    bool   // takes several values
 	commas  bool   // commas part values, because no value has one
 	off     bool   // may be "off"
-	number  bool
+	number  bool   // or a truth value: it stands in a file without quotes
 	flag    func(*Flags) []string
 	// fallback gives the values when nobody does; nil: none.
 	fallback func(Environment) ([]string, error)
@@ -64,8 +65,7 @@ func (row setting) variable() string {
 
 // value is the example's value alone.
 func (row setting) value() string {
-	_, value, _ := strings.Cut(row.example, " ")
-	return value
+	return row.example[strings.IndexAny(row.example, " =")+1:]
 }
 
 // inFile is the example as a line of the file.
@@ -162,6 +162,21 @@ var settings = []setting{
 	{name: "trusted-proxy", example: "--trusted-proxy 192.0.2.0/24", list: true, commas: true,
 		flag:  func(f *Flags) []string { return f.Proxy },
 		parse: func(s *Serve, v []string) ([]string, error) { return parseProxies(s, v) }},
+	{name: "http-tokens", example: "--http-tokens=true", number: true,
+		flag: func(f *Flags) []string {
+			if f.Tokens == nil {
+				return nil
+			}
+			return []string{strconv.FormatBool(*f.Tokens)}
+		},
+		fallback: always("false"),
+		parse: func(s *Serve, v []string) ([]string, error) {
+			if v[0] != "true" && v[0] != "false" {
+				return nil, fmt.Errorf("%q is neither true nor false", v[0])
+			}
+			s.HTTPTokens = v[0] == "true"
+			return v, nil
+		}},
 	{name: "changes-per-hour", example: "--changes-per-hour 30", number: true,
 		flag:     func(f *Flags) []string { return one(f.Changes) },
 		fallback: always("30"),
