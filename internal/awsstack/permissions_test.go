@@ -13,14 +13,16 @@ func TestEveryPermissionIsUsed(t *testing.T) {
 	const store, publisher, platform = "../store/dynamodb", "../publish/route53", ""
 	users := map[string]string{
 		"dynamodb:GetItem": store, "dynamodb:BatchGetItem": store, "dynamodb:UpdateItem": store, "dynamodb:PutItem": store, "dynamodb:Scan": store,
+		"dynamodb:DeleteItem": store,
 		"route53:ChangeResourceRecordSets": publisher, "route53:ListResourceRecordSets": publisher,
 		// Lambda reads the stream, sends dead letters and writes the log as this role.
 		"dynamodb:DescribeStream": platform, "dynamodb:GetRecords": platform, "dynamodb:GetShardIterator": platform, "dynamodb:ListStreams": platform,
 		"sqs:SendMessage": platform, "logs:CreateLogStream": platform, "logs:PutLogEvents": platform,
 	}
 	used := map[string]bool{}
-	// Route 53's API is REST: its actions are a path and a method.
-	spelt := map[string]string{"ChangeResourceRecordSets": "ChangeResourceRecordSetsRequest", "ListResourceRecordSets": "/rrset"}
+	// Route 53's API is REST: its actions are a path and a method. Items are deleted
+	// in transactions alone.
+	spelt := map[string]string{"DeleteItem": `"Delete"`, "ChangeResourceRecordSets": "ChangeResourceRecordSetsRequest", "ListResourceRecordSets": "/rrset"}
 	for _, s := range role(t, forms["all"]) {
 		for _, action := range s.actions {
 			folder, known := users[action]

@@ -203,7 +203,7 @@ func TestLeastPower(t *testing.T) {
 	table := tableARN
 	zones := []string{"arn:aws:route53:::hostedzone/Z1", "arn:aws:route53:::hostedzone/Z2"}
 	always := map[string][]string{
-		"dynamodb:GetItem": {table}, "dynamodb:BatchGetItem": {table}, "dynamodb:UpdateItem": {table}, "dynamodb:PutItem": {table},
+		"dynamodb:GetItem": {table}, "dynamodb:BatchGetItem": {table}, "dynamodb:UpdateItem": {table}, "dynamodb:PutItem": {table}, "dynamodb:DeleteItem": {table},
 		"dynamodb:Scan":                    {table, table + "/index/gw_due", table + "/index/gw_next"},
 		"route53:ChangeResourceRecordSets": zones, "route53:ListResourceRecordSets": zones,
 		"logs:CreateLogStream": {"LogGroup.Arn"}, "logs:PutLogEvents": {"LogGroup.Arn"},
@@ -240,6 +240,11 @@ func TestConditions(t *testing.T) {
 		case slices.Contains(s.actions, "dynamodb:PutItem"):
 			want(t, "PutItem", s, statement{[]string{"dynamodb:PutItem"}, []string{tableARN}, map[string]any{
 				"ForAllValues:StringLike": map[string]any{"dynamodb:LeadingKeys": []any{"#name#*", "#cred#*"}},
+				"Null":                    map[string]any{"dynamodb:LeadingKeys": "false"},
+			}})
+		case slices.Contains(s.actions, "dynamodb:DeleteItem"):
+			want(t, "DeleteItem", s, statement{[]string{"dynamodb:DeleteItem"}, []string{tableARN}, map[string]any{
+				"ForAllValues:StringLike": map[string]any{"dynamodb:LeadingKeys": []any{"#cred#*"}},
 				"Null":                    map[string]any{"dynamodb:LeadingKeys": "false"},
 			}})
 		case slices.Contains(s.actions, keys):

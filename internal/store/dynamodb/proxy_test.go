@@ -35,6 +35,7 @@ type proxy struct {
 
 	mu     sync.Mutex // guards following
 	calls  []string   // actions, in the order in which they came
+	asked  []string   // what IAM is asked for them: see permissions
 	decide func(n int, action string) fault
 }
 
@@ -59,6 +60,7 @@ func (p *proxy) serve(w http.ResponseWriter, r *http.Request, url string, to htt
 	_, action, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	p.mu.Lock()
 	p.calls = append(p.calls, action)
+	p.asked = append(p.asked, permissions(action, body)...)
 	f := none
 	if p.decide != nil {
 		f = p.decide(len(p.calls), action)
@@ -122,7 +124,7 @@ func (p *proxy) forward(r *http.Request, url string, body []byte, to http.RoundT
 func (p *proxy) watch(decide func(n int, action string) fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.calls, p.decide = nil, decide
+	p.calls, p.asked, p.decide = nil, nil, decide
 }
 
 // called are the actions since the last watch.

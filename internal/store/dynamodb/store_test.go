@@ -65,6 +65,7 @@ func TestDynamoDB(t *testing.T) {
 		{"Damaged", testDamaged},
 		{"Replay", testReplay},
 		{"Calls", testCalls},
+		{"Role", testRole},
 		{"SignedCalls", testSignedCalls},
 		{"TwoFunctions", testTwoFunctions},
 		{"Faults", testFaults},
