@@ -443,7 +443,7 @@ func lambdaRoute53(t *testing.T, c *cloud) {
 		} else {
 			wantAnswer(t, a, 500, fail(notYet))
 		}
-		if took := time.Since(began); took > 9*time.Second {
+		if took := time.Since(began); took > 30*time.Second { // it ends itself after 8 s, Lambda after a minute
 			t.Errorf("it took %s", took)
 		}
 		remove()
@@ -474,7 +474,7 @@ func lambdaDeadline(t *testing.T, c *cloud) {
 	c.dns.Inject(awstest.Rule{Action: awstest.ChangeSets, Fault: awstest.Fault{Wait: release}})
 	began := time.Now()
 	wantAnswer(t, set(t, f, home2, nas, nasKey), 500, fail(notYet))
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > 3*time.Second { // what the publisher waits for a call, where there is time
 		t.Errorf("the answer came after %s, the deadline was 2 s away", took)
 	}
 	c.wantShown(home1, "")

@@ -13,7 +13,7 @@ func TestEveryPermissionIsUsed(t *testing.T) {
 	const store, publisher, platform = "../store/dynamodb", "../publish/route53", ""
 	users := map[string]string{
 		"dynamodb:GetItem": store, "dynamodb:BatchGetItem": store, "dynamodb:UpdateItem": store, "dynamodb:PutItem": store, "dynamodb:Scan": store,
-		"dynamodb:DeleteItem": store,
+		"dynamodb:DeleteItem":              store,
 		"route53:ChangeResourceRecordSets": publisher, "route53:ListResourceRecordSets": publisher,
 		// Lambda reads the stream, sends dead letters and writes the log as this role.
 		"dynamodb:DescribeStream": platform, "dynamodb:GetRecords": platform, "dynamodb:GetShardIterator": platform, "dynamodb:ListStreams": platform,
