@@ -84,6 +84,9 @@ func (c awsDeployCommand) Run(a *app) error {
 		a.print("\nCommands about hosts work with your own AWS credentials. Somebody who shall administer\nhosts and nothing else needs this policy:\n\n  %s", policy)
 	}
 	printDelegation(a, result.Created)
+	if c.AlarmEmail != nil && *c.AlarmEmail != "" && result.Change != "unchanged" {
+		a.print("\nAWS asks %s by mail whether it wants alarms: none arrives before that is confirmed.", *c.AlarmEmail)
+	}
 	a.print("\nAdd a host:\n\n  %sgodwit host add %s --target %s", c.environment(), exampleHost(result.Names), shellQuote(c.target()))
 	return nil
 }

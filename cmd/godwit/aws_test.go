@@ -188,6 +188,10 @@ func TestAWSNextCommand(t *testing.T) {
 		t.Errorf("got %s\nwant at its end %s", out, want)
 	}
 	t.Setenv("AWS_PROFILE", "dns")
+	out = must(t, "aws", "deploy", "--stack", "home", "--region", "eu-west-1", "--alarm-email", "ops@example.com", "--function-zip", functionZip(t, "1"))
+	if want := "\nAWS asks ops@example.com by mail whether it wants alarms: none arrives before that is confirmed.\n"; !strings.Contains(out, want) {
+		t.Errorf("got %s\nwant in it %s", out, want)
+	}
 	must(t, "host", "add", "nas.home.example.com", "--target", "aws:home@eu-west-1")
 	out = must(t, "aws", "destroy", "--stack", "home", "--region", "eu-west-1", "--yes")
 	if !strings.Contains(out, " --names www.example.com --names '*.home.example.com' --table ") {
