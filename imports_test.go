@@ -46,6 +46,7 @@ var mayImport = []struct{ pkg, list string }{
 	{"signature", ""},
 	{"client", "api dnsname"},
 	{"agent", "api client dnsname signature"},
+	{"agent/source", "agent"},
 
 	{"awsstack", "awscall dnsname"}, // an installation in AWS, and what stands in for AWS in tests
 	{"awstest", "dnsname"},
@@ -74,8 +75,9 @@ var onlyIn = []struct{ module, list string }{
 	{"github.com/mdp/qrterminal", "cmd/godwit"},
 	{"github.com/rogpeppe/go-internal", "e2e"},
 	{"golang.org/x/net/idna", "dnsname"},
+	{"golang.org/x/net/route", "agent/source"},
 	{"golang.org/x/sync", "publish/authority dnsserver httpserver cmd/godwit"},
-	{"golang.org/x/sys", "store/sqlite dnsserver cmd/godwit"},
+	{"golang.org/x/sys", "store/sqlite dnsserver cmd/godwit agent/source"},
 	{"golang.org/x/term", "cmd/godwit"},
 	{"modernc.org/sqlite", "store/sqlite"},
 	{"pgregory.net/rapid", "ddns/storetest ddns/publishtest"},
