@@ -28,6 +28,9 @@ mkfs.ext4 e2fsprogs        power-cut tests make a file system with it
 mkfs.xfs  xfsprogs         power-cut tests make a file system with it
 mount     mount            power-cut tests attach an image with it
 unshare   util-linux       those tests get mounts and a network of their own with it
+ip        iproute2         tests of the agent change addresses and routes with it
+miniupnpd miniupnpd        tests of the agent ask it, as a router, for its address
+nft       nftables         that router maps ports with it
 dpkg      dpkg             tests install the packages with it
 systemd-analyze systemd    tests check the services of the packages with it
 zip       zip              a release has archives for Windows
@@ -84,13 +87,13 @@ with_apt() {
 		if [ ! -t 0 ]; then as_root+=(-n); fi # nobody is there to type a password
 	fi
 
-	# The name servers are for tests to start: installing them must start none, now
+	# These servers are for tests to start: installing them must start none, now
 	# or with the machine.
 	services=()
 	for package in "${packages[@]}"; do
 		case $package in
 		bind9) services+=(named) ;;
-		nsd | knot) services+=("$package") ;;
+		nsd | knot | miniupnpd) services+=("$package") ;;
 		esac
 	done
 	policy=/usr/sbin/policy-rc.d
