@@ -516,11 +516,18 @@ func TestShellClientUsage(t *testing.T) {
 	}
 }
 
-// TestShellcheck holds the scripts that users run to what a POSIX shell has.
+// TestShellcheck holds the scripts that users run to what a POSIX shell has, and
+// what makes a release to what bash has.
 func TestShellcheck(t *testing.T) {
 	needProgram(t, "shellcheck")
-	out, err := exec.Command("shellcheck", "../clients/godwit.sh").CombinedOutput()
-	if err != nil {
-		t.Errorf("%v\n%s", err, out)
+	for _, args := range [][]string{
+		{"../clients/godwit.sh", "../scripts/release.sh"},
+		{"../packaging/debian/postinst", "../packaging/debian/prerm", "../packaging/debian/postrm"},
+		// OpenWrt's shell has local, and its functions and variables come from elsewhere.
+		{"--shell=dash", "--exclude=SC1091,SC2034,SC2154,SC3043", "../packaging/openwrt/godwit-agent.init", "../packaging/openwrt/postinst", "../packaging/openwrt/prerm"},
+	} {
+		if out, err := exec.Command("shellcheck", args...).CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
 	}
 }
