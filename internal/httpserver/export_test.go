@@ -16,3 +16,6 @@ func Routes(s *Server) (public, admin []string) {
 	}
 	return list(s.publicRoutes()), list(s.adminRoutes())
 }
+
+// ReadAddresses is readAddresses.
+var ReadAddresses = readAddresses
