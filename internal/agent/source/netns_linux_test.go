@@ -236,8 +236,8 @@ func routerSide(t *testing.T) (enter func(func())) {
 	}
 }
 
-// TestMiniupnpd asks a router that we did not write, by PCP (RFC 6887), and by
-// UPnP where it speaks nothing else; with a public address outside, and without.
+// TestMiniupnpd asks a router that we did not write, by each protocol where it
+// speaks nothing else; with a public address outside, and without.
 func TestMiniupnpd(t *testing.T) {
 	if !isolated(t, "miniupnpd", "nft") {
 		return
@@ -247,33 +247,37 @@ func TestMiniupnpd(t *testing.T) {
 	enter := routerSide(t)
 	enter(func() {
 		ip(t, "link set lo up", "link add w0 type veth peer name w1", "link set w0 up", "link set w1 up", "link set r0 up", "addr add 192.168.77.1/24 dev r0")
-		rules := "add table inet filter; add chain inet filter forwarded; add chain inet filter mapped; add chain inet filter peers"
-		if out, err := exec.Command("nft", rules).CombinedOutput(); err != nil {
-			t.Fatalf("nft: %v\n%s", err, out)
-		}
 	})
 	router := newSource(t, "router")
-	for _, test := range []struct{ outside, setting, want string }{
-		{"20.0.0.7", "enable_natpmp=yes", "20.0.0.7"}, {"20.0.0.7", "enable_natpmp=no", "20.0.0.7"},
-		{"100.64.0.7", "enable_natpmp=no", "itself behind NAT or CGNAT"}, // it does not say which address it has
+	for _, test := range []struct{ outside, natpmp, upnp, want string }{
+		{"20.0.0.6", "yes", "no", "20.0.0.6"}, // by NAT-PMP: it cannot map ports yet
+		{"20.0.0.7", "yes", "no", "20.0.0.7"},
+		{"20.0.0.8", "no", "yes", "20.0.0.8"},
+		{"100.64.0.7", "no", "yes", "itself behind NAT or CGNAT"}, // it does not say which address it has
 	} {
 		var stop func()
 		enter(func() {
 			ip(t, "addr flush dev w0", "addr add "+test.outside+"/24 dev w0")
-			stop = miniupnpd(t, test.setting)
+			stop = miniupnpd(t, test.natpmp, test.upnp)
 		})
 		checkFind(t, router, agent.IPv4, test.want)
 		stop()
+		enter(func() {
+			rules := "add table inet filter; add chain inet filter forwarded; add chain inet filter mapped; add chain inet filter peers"
+			if out, err := exec.Command("nft", rules).CombinedOutput(); err != nil {
+				t.Fatalf("nft: %v\n%s", err, out)
+			}
+		})
 	}
 }
 
 // miniupnpd runs the program on r0 until stop is called, in the namespace of the
 // calling thread.
-func miniupnpd(t *testing.T, setting string) (stop func()) {
+func miniupnpd(t *testing.T, natpmp, upnp string) (stop func()) {
 	t.Helper()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "conf")
-	text := strings.Join([]string{setting, "enable_upnp=yes", "ext_ifname=w0", "listening_ip=r0", "secure_mode=no", "uuid=00000000-0000-0000-0000-000000000001",
+	text := strings.Join([]string{"enable_natpmp=" + natpmp, "enable_upnp=" + upnp, "ext_ifname=w0", "listening_ip=r0", "secure_mode=no", "uuid=00000000-0000-0000-0000-000000000001",
 		"upnp_table_name=filter", "upnp_nat_table_name=filter", "upnp_forward_chain=forwarded", "upnp_nat_chain=mapped", "upnp_nat_postrouting_chain=peers",
 		"allow 1024-65535 192.168.77.0/24 1024-65535"}, "\n") + "\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
@@ -293,7 +297,8 @@ func miniupnpd(t *testing.T, setting string) (stop func()) {
 		var lines []string
 		for scanner := bufio.NewScanner(log); scanner.Scan(); {
 			lines = append(lines, scanner.Text())
-			if strings.Contains(scanner.Text(), "HTTP IPv6 address") { // the last line before it answers
+			// The last lines before it answers.
+			if strings.Contains(scanner.Text(), map[string]string{"yes": "HTTP IPv6 address", "no": "Listening for NAT-PMP"}[upnp]) {
 				ready <- true
 			}
 		}

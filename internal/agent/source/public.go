@@ -22,7 +22,7 @@ func (e *NotPublic) Error() string {
 	case e.CGNAT():
 		text += ": behind CGNAT, the provider shares one public address among its customers and no name can lead here over IPv4"
 	case e.NAT():
-		text += ": behind NAT, the public address is another device's; ask it with the source \"router\", or let the server see it"
+		text += ": behind NAT, the public address is another device's; let the server see it"
 	}
 	return text
 }

@@ -59,7 +59,7 @@ func gateway() (netip.Addr, error) {
 	}
 	for _, m := range messages {
 		r, ok := m.(*route.RouteMessage)
-		if !ok || !isDefault(r) || len(r.Addrs) <= unix.RTAX_GATEWAY {
+		if !ok || !isDefault(r) || r.Flags&unix.RTF_UP == 0 || len(r.Addrs) <= unix.RTAX_GATEWAY {
 			continue
 		}
 		if via, ok := r.Addrs[unix.RTAX_GATEWAY].(*route.Inet4Addr); ok {
@@ -69,10 +69,9 @@ func gateway() (netip.Addr, error) {
 	return netip.Addr{}, errNoGateway
 }
 
-// isDefault tells whether it is a default route that the machine uses, not one
-// of an interface alone.
+// isDefault tells whether it is a default route.
 func isDefault(r *route.RouteMessage) bool {
-	if r.Flags&unix.RTF_UP == 0 || r.Flags&unix.RTF_HOST != 0 || len(r.Addrs) <= unix.RTAX_NETMASK {
+	if r.Flags&unix.RTF_HOST != 0 || len(r.Addrs) <= unix.RTAX_NETMASK {
 		return false
 	}
 	zero := func(a route.Addr) bool {

@@ -56,14 +56,13 @@ func addresses(f agent.Family) ([]address, error) {
 
 func unfit(u *windows.IpAdapterUnicastAddress) string {
 	switch {
-	// Windows' stable addresses have random suffixes too; a temporary one has them
-	// beside a prefix that a router advertised (RFC 8981), and a short life.
 	case u.DadState == windows.IpDadStateTentative:
 		return "still tentative"
 	case u.DadState == windows.IpDadStateDuplicate, u.DadState == windows.IpDadStateInvalid:
 		return "a duplicate"
 	case u.DadState == windows.IpDadStateDeprecated || u.PreferredLifetime == 0:
 		return "deprecated"
+	// The suffix of a stable address is random too, and yet not called so.
 	case u.PrefixOrigin == windows.IpPrefixOriginRouterAdvertisement && u.SuffixOrigin == windows.IpSuffixOriginRandom:
 		return "temporary"
 	}

@@ -34,7 +34,8 @@ var searches = [...]string{
 
 // askUPnP searches the gateway, reads its description, and asks its WAN
 // connections for their address. Only the gateway itself is believed, and only
-// its own address is called: an answer cannot send us to another device.
+// its own address is called: an answer cannot send us to another device. Clients
+// that exist go wherever an answer points, which is why this is our own.
 func askUPnP(ctx context.Context, gateway netip.Addr) (netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*upnpTimeout)
 	defer cancel()

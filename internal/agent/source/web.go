@@ -53,7 +53,9 @@ func newWeb(rest string) (*web, error) {
 func (s *web) Name() string {
 	name := "web"
 	for _, u := range s.urls {
-		name += " " + u.String()
+		shown := *u // a query may hold a secret
+		shown.RawQuery, shown.ForceQuery, shown.Fragment, shown.RawFragment = "", false, "", ""
+		name += " " + shown.String()
 	}
 	return name
 }
@@ -62,15 +64,17 @@ func (s *web) Name() string {
 func (s *web) Find(ctx context.Context, f agent.Family) (agent.Finding, error) {
 	client := newClient(map[agent.Family]string{agent.IPv4: "tcp4", agent.IPv6: "tcp6"}[f], webTimeout)
 	heard := map[netip.Addr][]string{} // which hosts answered with an address
-	var answers []string
-	var failures []error
+	var answers, failures []string
 	for _, u := range s.urls {
 		addr, err := askPage(ctx, client, u, f)
 		if ctx.Err() != nil {
 			return agent.Finding{}, ctx.Err()
 		}
-		if err != nil {
-			failures = append(failures, err)
+		if err != nil && len(s.urls) == 1 {
+			return agent.Finding{}, err
+		}
+		if err != nil { // one page alone does not even say that there is no address
+			failures = append(failures, err.Error())
 			continue
 		}
 		answers = append(answers, u.Host+" says "+addr.String())
@@ -83,10 +87,7 @@ func (s *web) Find(ctx context.Context, f agent.Family) (agent.Finding, error) {
 			return finding, nil
 		}
 	}
-	if len(answers) > 0 {
-		failures = append([]error{fmt.Errorf("no two pages agree on the %s address: %s", f, strings.Join(answers, ", "))}, failures...)
-	}
-	return agent.Finding{}, errors.Join(failures...)
+	return agent.Finding{}, fmt.Errorf("no two pages agree on the %s address: %s", f, strings.Join(append(answers, failures...), "; "))
 }
 
 func askPage(ctx context.Context, client *http.Client, u *url.URL, f agent.Family) (netip.Addr, error) {
@@ -128,6 +129,9 @@ func newClient(network string, timeout time.Duration) *http.Client {
 func fetch(client *http.Client, request *http.Request, limit int64) ([]byte, error) {
 	request.Header.Set("User-Agent", "godwit-agent")
 	response, err := client.Do(request)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		return nil, fmt.Errorf("ask %s: %w", request.URL.Host, failed.Err) // without the query
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package source_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -193,9 +194,22 @@ func TestWebQuorum(t *testing.T) {
 			}
 			s := newSource(t, spec)
 			checkFind(t, s, agent.IPv4, test.want)
-			if got, _ := s.Find(t.Context(), agent.IPv4); !strings.Contains(got.Note, test.note) || (got.Note == "") != (test.note == "") {
+			got, err := s.Find(t.Context(), agent.IPv4)
+			if errors.Is(err, agent.ErrNone) {
+				t.Errorf("%v is ErrNone, on the word of one page", err)
+			}
+			if !strings.Contains(got.Note, test.note) || (got.Note == "") != (test.note == "") {
 				t.Errorf("note %q; want one that names %q", got.Note, test.note)
 			}
 		})
+	}
+}
+
+// TestWebQueryStaysInside: a query may hold a secret, which no message shows.
+func TestWebQueryStaysInside(t *testing.T) {
+	s := newSource(t, "web http://127.0.0.1:1/ip?token=hush#hush")
+	_, err := s.Find(t.Context(), agent.IPv4)
+	if err == nil || strings.Contains(s.Name()+err.Error(), "hush") {
+		t.Errorf("%s: %v", s.Name(), err)
 	}
 }
