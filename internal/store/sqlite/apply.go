@@ -266,7 +266,7 @@ func (b *batch) saveHost(w *ddns.Write, e *entry) error {
 		h.Generation += uint64(went)
 		h.Published += uint64(went)
 		w.Event.Generation += uint64(went)
-		next.recent, next.chunks, next.applied = string(appendEvent(nil, &w.Event, 0)), noChunks, b.w.backlog.last
+		next.recent, next.chunks, next.applied = b.event(&w.Event), noChunks, b.w.backlog.last
 		if err := insertHost(c, next); err != nil {
 			return err
 		}
@@ -288,7 +288,7 @@ func (b *batch) saveHost(w *ddns.Write, e *entry) error {
 			b.changes = append(b.changes, told)
 			return b.drop(h.Name, e, h)
 		}
-		next.changes = append(slices.Clip(e.changes), change{b.id, w.Event.Generation, string(appendEvent(nil, &w.Event, 0))})
+		next.changes = append(slices.Clip(e.changes), change{b.id, w.Event.Generation, b.event(&w.Event)})
 		// What the tables say of names and credentials, a host's row says too.
 		keep := b.keep
 		if namesChange(w, e) || len(w.Credentials)+len(w.Revoked) > 0 || !slices.Equal(e.host.Credentials, h.Credentials) {
@@ -424,13 +424,14 @@ func (b *batch) credentialChanged(old, now *ddns.Credential) {
 			continue
 		}
 		next := *e
-		next.creds = slices.DeleteFunc(slices.Clone(e.creds), func(c *ddns.Credential) bool {
+		creds := slices.DeleteFunc(slices.Clone(e.creds), func(c *ddns.Credential) bool {
 			return old != nil && c.ID == old.ID || now != nil && c.ID == now.ID
 		})
 		if granted(now, name) {
-			next.creds = append(next.creds, now)
-			sortCredentials(next.creds)
+			creds = append(creds, now)
+			sortCredentials(creds)
 		}
+		next.withCreds(creds)
 		b.put(name, e, &next)
 	}
 }

@@ -25,6 +25,7 @@ type entry struct {
 	// host's row has everything.
 	applied, logged int64
 	changes         []change // that the row does not have yet
+	credBytes       int      // what creds take, about
 	// complete tells whether creds have been read.
 	complete bool
 	gone     bool // the row has been removed
@@ -42,7 +43,8 @@ type cache struct {
 	shards [cacheShards]cacheShard
 	seed   maphash.Seed
 
-	pendingBytes int // of all that is pending; the writer's
+	pendingBytes int     // of all that is pending; the writer's
+	commit       []place // the one that is going on; the writer's
 	// brought counts what was pending and is not any more. Who has read rows and
 	// finds that it has moved may have missed something in both places.
 	brought atomic.Int64
@@ -146,12 +148,22 @@ func (c *cache) put(name dnsname.Name, e *entry, since ticket) {
 	}
 }
 
+// place is a host of the commit that is going on, and where it is kept.
+type place struct {
+	name  dnsname.Name
+	entry *entry
+	shard *cacheShard
+	mark  int
+}
+
 // begin is called before a commit of these hosts becomes visible in the
 // database, and end afterwards. Only the writer calls them. nil: something of
 // the host changes, and what it will be is not known.
 func (c *cache) begin(hosts map[dnsname.Name]*entry) {
-	for name := range hosts {
+	c.commit = c.commit[:0]
+	for name, e := range hosts {
 		s, mark := c.shard(name)
+		c.commit = append(c.commit, place{name, e, s, mark})
 		s.mu.Lock()
 		if s.marks[mark]%2 == 0 { // two hosts of one hash in one commit
 			s.marks[mark]++
@@ -161,9 +173,9 @@ func (c *cache) begin(hosts map[dnsname.Name]*entry) {
 }
 
 // end says what became of the hosts of begin.
-func (c *cache) end(hosts map[dnsname.Name]*entry, committed bool) {
-	for name, e := range hosts {
-		s, _ := c.shard(name)
+func (c *cache) end(committed bool) {
+	for _, p := range c.commit {
+		s, name, e := p.shard, p.name, p.entry
 		s.mu.Lock()
 		size := 0
 		if committed && e != nil {
@@ -177,14 +189,14 @@ func (c *cache) end(hosts map[dnsname.Name]*entry, committed bool) {
 		}
 		s.mu.Unlock()
 	}
-	for name := range hosts {
-		s, mark := c.shard(name)
-		s.mu.Lock()
-		if s.marks[mark]%2 == 1 {
-			s.marks[mark]++
+	for _, p := range c.commit {
+		p.shard.mu.Lock()
+		if p.shard.marks[p.mark]%2 == 1 {
+			p.shard.marks[p.mark]++
 		}
-		s.mu.Unlock()
+		p.shard.mu.Unlock()
 	}
+	clear(c.commit)
 }
 
 // setPending keeps a host while its row is behind. It is called with mu held.
@@ -285,11 +297,16 @@ func (e *entry) size() int {
 			n += 16 + len(t)
 		}
 	}
-	for _, c := range e.creds {
-		n += 320 + len(c.Verifier) + len(c.Sealed) + len(c.Fingerprint) + len(c.Label) + 32*len(c.Networks) + 64*len(c.Grants)
+	return n + e.credBytes
+}
+
+// withCreds gives e its host's credentials.
+func (e *entry) withCreds(creds []*ddns.Credential) {
+	e.creds, e.credBytes, e.complete = creds, 0, true
+	for _, c := range creds {
+		e.credBytes += 320 + len(c.Verifier) + len(c.Sealed) + len(c.Fingerprint) + len(c.Label) + 32*len(c.Networks) + 64*len(c.Grants)
 		for _, g := range c.Grants {
-			n += len(g.Host.Wire())
+			e.credBytes += len(g.Host.Wire())
 		}
 	}
-	return n
 }

@@ -52,7 +52,7 @@ func TestCacheIsBounded(t *testing.T) {
 	c.put(h.Name, &entry{host: h}, since)
 	_, during := c.get(h.Name)
 	c.put(h.Name, &entry{host: h}, during)
-	c.end(written, true)
+	c.end(true)
 	c.put(h.Name, &entry{host: h}, since)
 	c.put(h.Name, &entry{host: h}, during)
 	if e, _ := c.get(h.Name); e != nil {

@@ -119,7 +119,7 @@ func (w *writer) compare(c *conn) error {
 		unsure[name] = nil
 	}
 	w.s.cache.begin(unsure)
-	defer w.s.cache.end(unsure, false)
+	defer w.s.cache.end(false)
 	// A backup that is under way keeps the log from being emptied; then it is
 	// brought in as far as it goes. What is left was synced when it was
 	// acknowledged, and the next commit writes over what was not.

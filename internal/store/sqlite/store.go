@@ -460,7 +460,7 @@ func (s *Store) readEntry(c *conn, name dnsname.Name, credentials bool) (*entry,
 func (s *Store) withCredentials(c *conn, e *entry) (*entry, error) {
 	list, err := readCredentials(c, e.host.Name.String(), s.damaged)
 	full := *e
-	full.creds, full.complete = list, true
+	full.withCreds(list)
 	return &full, err
 }
 

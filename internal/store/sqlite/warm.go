@@ -60,7 +60,6 @@ func (s *Store) warmRows(c *conn, from, to int64) error {
 	entries := make(map[dnsname.Name]*entry, len(tickets))
 	err = c.query("select "+entryColumns+" from hosts where id between ? and ?", func(row []driver.Value) error {
 		if e, err := decodeRow(row); err == nil {
-			e.complete = true
 			entries[e.host.Name] = e
 		}
 		return nil
@@ -91,6 +90,7 @@ func (s *Store) warmRows(c *conn, from, to int64) error {
 	for name, e := range entries {
 		if since, ok := tickets[name]; ok {
 			sortCredentials(e.creds)
+			e.withCreds(e.creds)
 			s.cache.put(name, e, since)
 		}
 	}

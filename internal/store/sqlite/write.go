@@ -116,6 +116,7 @@ type writer struct {
 	illness
 
 	hosts, before map[dnsname.Name]*entry // room for a batch's
+	event         []byte                  // and for an event's text
 }
 
 func newWriter(s *Store) (*writer, error) {
@@ -314,7 +315,7 @@ func (w *writer) commit(ops []*op, share int) {
 		return nil
 	})
 	if begun {
-		w.s.cache.end(b.hosts, err == nil)
+		w.s.cache.end(err == nil)
 	}
 	if err == nil {
 		return
@@ -372,6 +373,12 @@ func (b *batch) room() {
 		clear(b.hosts)
 		clear(b.before)
 	}
+}
+
+// event is an event as its host's row has it.
+func (b *batch) event(e *ddns.Event) string {
+	b.w.event = appendEvent(b.w.event[:0], e, 0)
+	return string(b.w.event)
 }
 
 // credential finds a credential as the batch sees it; nil if there is none.
