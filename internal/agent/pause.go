@@ -10,7 +10,7 @@ import (
 	"godwit/internal/api"
 )
 
-// How long the agent waits. Decision 0013 has the reasons.
+// How long the agent waits. Decision 0014 has the reasons.
 const (
 	// DefaultInterval is from one look at an address to the next.
 	DefaultInterval = 5 * time.Minute
