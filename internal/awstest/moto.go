@@ -12,7 +12,7 @@ import (
 // untilEOF runs a program until the shell's input ends, as it does when whoever
 // holds the other end of the pipe has panicked, was killed, or has run out of
 // time. The shell lets go of the output, so that it ends with the program.
-const untilEOF = `"$0" "$@" </dev/null & exec >/dev/null 2>&1; read -r _; kill -9 $!`
+const untilEOF = `"$0" "$@" </dev/null & exec >/dev/null 2>&1; read -r _; kill -9 $!; wait`
 
 // StartMoto starts moto_server, an emulator of AWS that we did not write, on a
 // free port of 127.0.0.1 and returns its URL. It is stopped at the end of the
