@@ -25,9 +25,10 @@ import (
 const isolatedEnv = "SOURCE_ISOLATED_TEST"
 
 // isolated runs the calling test again in a network namespace of its own, which
-// ends with it. It returns false in the outer process, where nothing is left to do.
+// ends with it, beside other parallel tests. It returns false in the outer process, where nothing is left to do.
 func isolated(t *testing.T, programs ...string) bool {
 	t.Helper()
+	t.Parallel()
 	if os.Getenv(isolatedEnv) == t.Name() {
 		return true
 	}
