@@ -83,7 +83,7 @@ func (r *runner) exchange(ctx context.Context, f *family, found Finding) (outcom
 // this device's: a server takes no address that a request does not come from.
 func (r *runner) door(f *family, found netip.Addr) (*client.Door, error) {
 	c := client.DoorConfig{URL: r.Server, Network: "tcp4", Sign: r.proof.signLocked(), Token: r.proof.token,
-		RootCAs: r.a.c.RootCAs, Timeout: requestTimeout}
+		RootCAs: r.a.c.RootCAs, Timeout: requestTimeout, Time: func() time.Time { return r.serverTime(f) }}
 	if f.Family == IPv6 {
 		c.Network = "tcp6"
 	}
@@ -94,6 +94,19 @@ func (r *runner) door(f *family, found netip.Addr) (*client.Door, error) {
 		c.Transport = r.a.c.Transport(f.Family)
 	}
 	return client.NewDoor(c)
+}
+
+// serverTime is as near to the server's clock as this device comes. One without
+// a battery for its clock boots in 1970, where no certificate is valid, and so
+// would never learn the time: it cannot be earlier than the last answer.
+func (r *runner) serverTime(f *family) time.Time {
+	r.a.mu.Lock()
+	defer r.a.mu.Unlock()
+	now := time.Now()
+	if f.memory.Refreshed.After(now) {
+		now = f.memory.Refreshed
+	}
+	return now.Add(time.Duration(r.memory.Offset) * time.Second)
 }
 
 // request names an address, or removes the family, or lets the server choose.

@@ -42,6 +42,8 @@ type DoorConfig struct {
 	Token string
 	// RootCAs sign the server's certificate. nil: the system's.
 	RootCAs *x509.CertPool
+	// Time is what certificates are checked against. nil: the device's clock.
+	Time func() time.Time
 	// Timeout of one request with its answer. 0: 15 seconds.
 	Timeout time.Duration
 	// Transport, if not nil, carries the requests. For tests; it has to mind
@@ -83,6 +85,7 @@ func NewDoor(c DoorConfig) (*Door, error) {
 
 func (d *Door) transport() *http.Transport {
 	t := newTransport(d.c.RootCAs)
+	t.TLSClientConfig.Time = d.c.Time
 	dialer := &net.Dialer{Timeout: d.c.Timeout}
 	if d.c.Local.IsValid() {
 		dialer.LocalAddr = &net.TCPAddr{IP: d.c.Local.AsSlice()}

@@ -208,11 +208,13 @@ func TestDoorCertificates(t *testing.T) {
 		change func(*x509.Certificate)
 		self   bool
 		config *tls.Config
+		time   func() time.Time
 		ok     bool
 	}{
 		{name: "good", change: good, ok: true},
 		{name: "expired", change: func(c *x509.Certificate) { good(c); c.NotAfter = time.Now().Add(-time.Hour) }},
 		{name: "not yet", change: func(c *x509.Certificate) { good(c); c.NotBefore = time.Now().Add(time.Hour) }},
+		{name: "valid by the server's clock", change: func(c *x509.Certificate) { good(c); c.NotBefore = time.Now().Add(time.Hour) }, time: func() time.Time { return time.Now().Add(2 * time.Hour) }, ok: true},
 		{name: "wrong name", change: func(c *x509.Certificate) { c.DNSNames = []string{"other.example"} }},
 		{name: "self-signed", change: good, self: true},
 		{name: "for a client", change: func(c *x509.Certificate) {
@@ -240,7 +242,7 @@ func TestDoorCertificates(t *testing.T) {
 			server.Config.ErrorLog = log.New(io.Discard, "", 0)
 			server.StartTLS()
 			defer server.Close()
-			_, err := door(t, client.DoorConfig{URL: server.URL, Token: bearer, RootCAs: roots}).Source(t.Context())
+			_, err := door(t, client.DoorConfig{URL: server.URL, Token: bearer, RootCAs: roots, Time: c.time}).Source(t.Context())
 			if (err == nil) != c.ok || !c.ok && requests.Load() != 0 {
 				t.Errorf("%v, %d requests", err, requests.Load())
 			}
@@ -276,20 +278,25 @@ type says struct {
 	kind   string
 	after  string
 	body   string
+	date   string
 }
 
 func (s says) RoundTrip(r *http.Request) (*http.Response, error) {
 	out := httptest.NewRecorder()
 	out.Header().Set("Content-Type", s.kind)
 	out.Header().Set("Retry-After", s.after)
+	if s.date != "" {
+		out.Header().Set("Date", s.date)
+	}
 	out.WriteHeader(s.status)
 	_, _ = io.WriteString(out, s.body)
 	return out.Result(), nil
 }
 
 func TestDoorRetryAfter(t *testing.T) {
-	for after, want := range map[string]int64{"120": 120, "-5": 0, "soon": 0, "99999999999999999999": 0, "": 0} {
-		d := door(t, client.DoorConfig{URL: "https://a.example", Transport: says{429, "text/plain", after, "no"}})
+	for after, want := range map[string]int64{"120": 120, "-5": 0, "soon": 0, "99999999999999999999": 0, "": 0,
+		"Wed, 21 Oct 2015 07:29:30 GMT": 90, "Wed, 21 Oct 2015 07:00:00 GMT": 0} {
+		d := door(t, client.DoorConfig{URL: "https://a.example", Transport: says{429, "text/plain", after, "no", "Wed, 21 Oct 2015 07:28:00 GMT"}})
 		var p *api.Problem
 		if _, err := d.Addresses(t.Context(), nas); !errors.As(err, &p) || p.RetryAfter != want || p.Code != "" || p.Status != 429 {
 			t.Errorf("%q: %+v", after, p)
@@ -312,7 +319,7 @@ func FuzzDoor(f *testing.F) {
 		if status < 200 || status > 999 {
 			return
 		}
-		d, err := client.NewDoor(client.DoorConfig{URL: "https://a.example", Token: bearer, Transport: says{status, kind, after, body}})
+		d, err := client.NewDoor(client.DoorConfig{URL: "https://a.example", Token: bearer, Transport: says{status, kind, after, body, ""}})
 		if err != nil {
 			t.Fatal(err)
 		}
