@@ -76,6 +76,7 @@ func (c serveCommand) Run(a *app) error {
 		_ = queue.Close()
 		a.stderr = stderr
 	}()
+	useOneProcessor()
 	d, err := open(a.ctx, settings, newLogger(a.stderr, settings.LogLevel, settings.LogJSON))
 	if err != nil {
 		return err
