@@ -44,7 +44,7 @@ var update = flag.Bool("update", false, "rewrite the expected outputs in testdat
 //	                       place of those, and $HTTPS and $ADMIN stay
 //	sighup TEXT            send SIGHUP, and wait until the daemon's log says so in one more line
 func TestScript(t *testing.T) {
-	for _, name := range []string{"dig", "curl", "sqlite3", "openssl"} {
+	for _, name := range []string{"dig", "curl", "sqlite3", "openssl", "script"} {
 		needProgram(t, name)
 	}
 	testscript.Run(t, testscript.Params{

@@ -21,7 +21,8 @@ shasum    perl             the shell client of the seed hashes with it
 dash      dash             tests run the shell client in it
 busybox   busybox          tests run the shell client in its shell and with its wget
 wget      wget             tests run the shell client with it
-openssl   openssl          tests run the shell client with it
+openssl   openssl          tests run the shell client with it, and sign requests
+script    bsdutils         a test gives a command a terminal with it
 shellcheck shellcheck      tests look for mistakes in the shell client with it
 sqlite3   sqlite3          tests read the store with it, as an operator would
 mkfs.ext4 e2fsprogs        power-cut tests make a file system with it
