@@ -2,8 +2,11 @@ package agent_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -297,6 +300,9 @@ func redirect(to string) func(http.ResponseWriter, *http.Request) bool {
 func TestNoNetwork(t *testing.T) {
 	for name, err := range map[string]error{
 		"reset": syscall.ECONNRESET, "refused": syscall.ECONNREFUSED, "broken off": io.ErrUnexpectedEOF, "no route": syscall.ENETUNREACH,
+		"DNS is down":         &net.OpError{Op: "dial", Err: &net.DNSError{Err: "server misbehaving", Name: "ddns.example.com", IsTemporary: true}},
+		"the name is gone":    &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "ddns.example.com", IsNotFound: true}},
+		"a wrong certificate": &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -132,8 +132,8 @@ func FuzzState(f *testing.F) {
 	} {
 		f.Add(text)
 	}
+	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text string) {
-		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, agent.StateName), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -155,8 +155,8 @@ func FuzzKey(f *testing.F) {
 	f.Add(`{"server":"https://a.example","host":"nas.example.org","credential":"k7m2qx4p","seed":"nWGxnf/9Wmm6hEr0kuwsxERJxWl7MmkZcDusAxrn9/A="}`)
 	f.Add(`{"seed":"c2hvcnQ="}`)
 	f.Add("not a key")
+	path := filepath.Join(f.TempDir(), "key")
 	f.Fuzz(func(t *testing.T, text string) {
-		path := filepath.Join(t.TempDir(), "key")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
