@@ -180,6 +180,36 @@ func TestMoves(t *testing.T) {
 	})
 }
 
+// TestToldToWait: what the server asks for goes before a change of addresses.
+func TestToldToWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.config(io.Discard)
+		c.Watch = w.watch
+		live(t, w, c, func(*agent.Agent) {
+			pass(time.Minute)
+			w.set(func() { w.fault = refusing("rate-limited", 429, 600) })
+			w.move(moved)
+			w.changed()
+			pass(time.Second)
+			w.set(func() { w.fault = nil })
+			began := time.Now()
+			for i := range 9 {
+				w.move([]map[agent.Family]netip.Addr{home, moved}[i%2])
+				w.changed()
+				pass(time.Minute)
+			}
+			if n := len(w.seen(agent.IPv4, began)); n != 0 {
+				t.Errorf("%d requests within the ten minutes that the server asked for", n)
+			}
+			pass(4 * time.Minute)
+			if !w.right(both...) {
+				t.Errorf("DNS shows %v", w.shows)
+			}
+		})
+	})
+}
+
 // watch is the system's report of changes.
 func (w *world) watch(ctx context.Context, changed func()) error {
 	w.set(func() { w.changed = changed })

@@ -38,6 +38,7 @@ type family struct {
 	unsaved  bool // memory has what is not on disk
 	next     time.Time
 	tried    time.Time // last try that went out
+	held     time.Time // until then the server asked us to wait
 	failures int       // in a row
 	last     verdict
 }
@@ -100,6 +101,10 @@ func (r *runner) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		f.held = time.Time{}
+		if v.after > 0 {
+			f.held = time.Now().Add(min(v.after, longestTrouble))
+		}
 		wait := pause(v, max(f.failures, 1), r.a.c.Interval, r.a.c.Random())
 		if v.class == absent && !r.reached() {
 			// Nothing goes out at all: look again soon, without sending anything.
@@ -110,9 +115,12 @@ func (r *runner) run(ctx context.Context) {
 	}
 }
 
-// notBefore keeps the distance from the last try, also across a restart. A clock
-// that was set back holds nothing up.
+// notBefore keeps the distance from the last try, also across a restart, and
+// what the server asked for. A clock that was set back holds nothing up.
 func (r *runner) notBefore(f *family, at time.Time) time.Time {
+	if f.held.After(at) {
+		at = f.held
+	}
 	if earliest := f.tried.Add(MinInterval); earliest.After(at) && time.Until(f.tried) <= 0 {
 		return earliest
 	}
