@@ -210,7 +210,7 @@ func (s *Service) ReplaceKey(ctx context.Context, u Update, key ed25519.PublicKe
 			return Joined{}, s.refused(ctx, host, old, u, refusal, now)
 		}
 		if there != nil {
-			if err := s.touch(ctx, host, u.mark(old, now, false)); errors.Is(err, ErrConflict) {
+			if err := s.touch(ctx, host, u.mark(old, now, false)); errors.Is(err, ErrConflict) || errors.Is(err, ErrNoHost) {
 				continue
 			} else if err != nil {
 				return Joined{}, unavailable("move the replay mark", err)

@@ -213,6 +213,36 @@ func TestReplaceKeyLimits(t *testing.T) {
 	}
 }
 
+// A proof that does not hold costs as much whatever is wrong with it.
+func TestSignatureCostsTheSame(t *testing.T) {
+	w := newWorld(t)
+	made, err := w.AddJoin(t.Context(), named(pi), open())
+	if err != nil {
+		t.Fatal(err)
+	}
+	joined, err := w.join(t, made.Code, pub(1), "192.0.2.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.add(t, "token.dyn.example.org")
+	for _, c := range []struct{ host, id string }{{pi, joined.Credential.ID}, {pi, "aaaaaaaa"}, {"nobody.dyn.example.org", joined.Credential.ID}, {"token.dyn.example.org", joined.Credential.ID}} {
+		u := w.signed(c.host, c.id, nil, "192.0.2.1")
+		p := u.Proof.(ddns.SignatureProof)
+		checks, reads := 0, w.store.Calls("Host")
+		p.Verify = func(k ed25519.PublicKey) bool {
+			if checks++; len(k) != ddns.KeySize {
+				t.Errorf("%v is checked with a key of %d octets, which costs less", c, len(k))
+			}
+			return false
+		}
+		u.Proof = p
+		_, err := w.Update(t.Context(), u)
+		if wantCode(t, err, ddns.BadProof); checks != 2 || w.store.Calls("Host")-reads != 2 {
+			t.Errorf("%v costs %d checks and %d reads", c, checks, w.store.Calls("Host")-reads)
+		}
+	}
+}
+
 // Keys and codes come along with an export, and end where they go.
 func TestKeysAreExported(t *testing.T) {
 	w, to := newWorld(t), newWorld(t)

@@ -143,7 +143,7 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 			return Outcome{}, s.refused(ctx, host, credential, u, d.refusal, now)
 		}
 		if d.next == nil && host.Generation > 0 {
-			if err := s.touch(ctx, host, d.touch); errors.Is(err, ErrConflict) {
+			if err := s.touch(ctx, host, d.touch); errors.Is(err, ErrConflict) || errors.Is(err, ErrNoHost) {
 				continue
 			} else if err != nil {
 				return Outcome{}, unavailable("move the replay mark", err)

@@ -54,6 +54,9 @@ func (m *naive) save(w ddns.Write) error {
 	case w.Before != nil && (was == nil || was.Generation != w.Before.Generation):
 		return ddns.ErrConflict
 	}
+	if c := m.credentials[w.Touch.Credential]; w.Touch.Credential != "" && (c == nil || w.Touch.Mark <= c.Mark) {
+		return ddns.ErrConflict
+	}
 	dropped := h.Removed && h.Published == h.Generation
 	if !dropped {
 		seen := map[dnsname.Name]bool{}
@@ -96,6 +99,11 @@ func (m *naive) save(w ddns.Write) error {
 			c.Mark = max(c.Mark, old.Mark)
 		}
 		m.credentials[c.ID] = &c
+	}
+	if id := w.Touch.Credential; id != "" {
+		c := *m.credentials[id]
+		c.Mark = w.Touch.Mark
+		m.credentials[id] = &c
 	}
 	if dropped {
 		m.drop(h.Name)
@@ -221,6 +229,10 @@ func (m *machine) change(t *testing.T, rt *rapid.T, edit func(*ddns.Host)) {
 	})
 	m.publish(rt, w.Host)
 	w.Event = event(w.Host, "edited")
+	// Which error comes first of two is no part of the contract: names stay.
+	if len(before.Credentials) > 0 && !w.Host.Removed && slices.Equal(before.Names(), w.Host.Names()) && rapid.Bool().Draw(rt, "with a mark") {
+		w.Touch = ddns.Touch{Credential: before.Credentials[0], Mark: int64(rapid.IntRange(1, 5).Draw(rt, "mark"))}
+	}
 	if w.Host.Removed {
 		w.Revoked = slices.Clone(before.Credentials)
 		w.Host.Credentials = nil
