@@ -24,6 +24,8 @@ if [ -z "${VERSION-}" ]; then
 	VERSION=$(git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || echo "v0.0.0-$(git rev-list --count HEAD)-g$(git rev-parse --short HEAD)")
 	VERSION=$(sed -e 's/^v//' -e 's/-\([0-9]*\)-g/+\1.g/' -e 's/-dirty$/.dirty/' <<<"$VERSION")
 fi
+# To a package manager 1.2.0~rc.1 comes before 1.2.0, and 1.2.0-rc.1 after it.
+package_version=$(sed 's/-/~/' <<<"$VERSION")
 export VERSION SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export TZ=UTC LC_ALL=C GOFLAGS='' CGO_ENABLED=0
 
@@ -61,7 +63,7 @@ package() { # deb|ipk PROGRAM ARCHITECTURE
 	for script in postinst prerm postrm; do
 		sed "s/PACKAGE/$2/g" packaging/debian/$script >"$stage/scripts/$script"
 	done
-	sed -e "s|@STAGE@|$stage|g" -e "s/@VERSION@/$VERSION/" -e "s/@ARCH@/$3/" "packaging/$2.yaml" >"$work/nfpm.yaml"
+	sed -e "s|@STAGE@|$stage|g" -e "s/@VERSION@/$package_version/" -e "s/@ARCH@/$3/" "packaging/$2.yaml" >"$work/nfpm.yaml"
 	"$work/nfpm" package --config "$work/nfpm.yaml" --packager "$1" --target "$out/$2_${VERSION}_$3.$1" >"$work/nfpm.log" ||
 		{ cat "$work/nfpm.log" >&2 && return 1; }
 }
