@@ -25,7 +25,8 @@ if [ -z "${VERSION-}" ]; then
 	VERSION=$(sed -e 's/^v//' -e 's/-\([0-9]*\)-g/+\1.g/' -e 's/-dirty$/.dirty/' <<<"$VERSION")
 fi
 # To a package manager 1.2.0~rc.1 comes before 1.2.0, and 1.2.0-rc.1 after it.
-package_version=$(sed 's/-/~/' <<<"$VERSION")
+package_version=${VERSION%%-*}
+[ "$package_version" = "$VERSION" ] || package_version+="~${VERSION#*-}"
 export VERSION SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export TZ=UTC LC_ALL=C GOFLAGS='' CGO_ENABLED=0
 
