@@ -273,11 +273,11 @@ func TestRefusals(t *testing.T) {
 					w.move(moved)
 					began := time.Now()
 					if c.name == "10 MB" {
-						pass(20 * time.Minute)
+						pass(5 * time.Minute)
 					} else {
 						part := 1 // of a day
 						if c.tries[0] > 100 {
-							part = 12
+							part = 24
 						}
 						pass(24 * time.Hour / time.Duration(part))
 						if n := len(rounds(w.seen(agent.IPv4, began))) * part; n < c.tries[0] || n > c.tries[1] {

@@ -29,7 +29,7 @@ type crowd struct {
 	mu     sync.Mutex // guards the rest
 	began  time.Time
 	second map[int]int // requests in each second
-	right  map[string]bool
+	right  map[string]bool // by server and host
 	down   bool
 	busy   int // beyond so many requests in a second, "rate-limited"; 0: none
 }
@@ -48,7 +48,7 @@ func (c *crowd) RoundTrip(r *http.Request) (*http.Response, error) {
 	case c.busy > 0 && c.second[at] > c.busy:
 		problem(out, api.Problem{Status: 503, Code: "unavailable", Detail: "busy", RetryAfter: 30})
 	default:
-		c.right[name] = true
+		c.right[r.URL.Host+" "+name] = true
 		out.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(out, `{"host":%q,"outcome":"unchanged","a":["198.51.100.7"],"aaaa":[],"ttl":60,"generation":1,"published":1}`, name)
 	}
@@ -129,6 +129,42 @@ func TestCrowd(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestManyHosts: one device, several names, several servers, and a token that is
+// good for more than one of them.
+func TestManyHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &crowd{began: time.Now(), second: map[int]int{}, right: map[string]bool{}}
+		config := agent.Config{Dir: t.TempDir(), Transport: func(agent.Family) http.RoundTripper { return c },
+			Local: func(agent.Family) []netip.Addr { return []netip.Addr{home[agent.IPv4]} }}
+		token := filepath.Join(config.Dir, "token")
+		if err := os.WriteFile(token, []byte("k7m2qx4p-aaaaaaaaaaaaaaaaaaaaaaaaaa\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []string{server, "https://other.example.net"} {
+			for _, name := range []string{"a.example.org", "b.example.org"} {
+				config.Targets = append(config.Targets, agent.Target{Server: at, Host: dnsname.MustParse(name), TokenFile: token, IPv6: agent.Choice{Off: true}})
+			}
+		}
+		a, err := agent.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); a.Run(ctx) }()
+		pass(time.Minute)
+		cancel()
+		<-done
+		if len(c.right) != 4 {
+			t.Errorf("right: %v", c.right)
+		}
+		config.Targets = append(config.Targets, config.Targets[0])
+		if _, err := agent.New(config); err == nil || !strings.Contains(err.Error(), "configured twice") {
+			t.Errorf("the same host twice: %v", err)
+		}
+	})
 }
 
 // TestMisbehaves: a server of which one answer in twenty is wrong, for two days in
