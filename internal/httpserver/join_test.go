@@ -83,6 +83,11 @@ func TestJoin(t *testing.T) {
 	if w := d.put("10.0.0.1", "{}", 0); w.Code != 200 {
 		t.Errorf("after the sweep: %d %s", w.Code, w.Body)
 	}
+	for what, secret := range map[string]string{"code": code, "plain code": plain, "private key": string(key.Seed())} {
+		if strings.Contains(strings.ToLower(o.log.String()), secret) {
+			t.Errorf("the %s is in the log", what)
+		}
+	}
 	// A suspended host takes nobody in, and says so to who has the code.
 	more, err = o.service.AddToken(t.Context(), dnsname.MustParse(host1), ddns.TokenSpec{Join: true})
 	if err == nil {
