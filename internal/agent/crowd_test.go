@@ -28,7 +28,7 @@ import (
 type crowd struct {
 	mu     sync.Mutex // guards the rest
 	began  time.Time
-	second map[int]int // requests in each second
+	second map[int]int     // requests in each second
 	right  map[string]bool // by server and host
 	down   bool
 	busy   int // beyond so many requests in a second, "rate-limited"; 0: none
