@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/netip"
 	"slices"
@@ -27,11 +28,11 @@ func (r *runner) exchange(ctx context.Context, f *family, found Finding) (outcom
 	if fresh && r.proof.signer != nil {
 		r.restoreOrder(r.proof.signer)
 	}
-	door, err := r.door(f, found.Addr)
+	door, err := r.door(f, found.Addr, func() time.Time { return r.serverTime(f) })
 	if err != nil {
 		return "", &localError{err}
 	}
-	defer door.Close()
+	defer func() { door.Close() }()
 
 	known, refreshed := r.remembered(f)
 	named, byServer := found.Addr, !f.Remove && !found.Addr.IsValid()
@@ -40,13 +41,18 @@ func (r *runner) exchange(ctx context.Context, f *family, found Finding) (outcom
 		named = known
 		if r.PollIP {
 			seen, err := door.Source(ctx)
-			if err != nil || seen == known {
-				return api.Unchanged, err
+			switch {
+			case expired(err): // by which clock? see below
+			case err != nil:
+				return "", err
+			case seen == known:
+				return api.Unchanged, nil
+			default:
+				named = netip.Addr{}
 			}
-			named = netip.Addr{}
 		}
 	}
-	for learnt, ordered := false, false; ; {
+	for learnt, ordered, own := false, false, false; ; {
 		answer, err := door.SetAddresses(ctx, r.Host, request(f, named, found.Prefix))
 		if err == nil {
 			var shown netip.Addr
@@ -59,6 +65,15 @@ func (r *runner) exchange(ctx context.Context, f *family, found Finding) (outcom
 				r.acknowledge(f, shown, anew || byServer && !named.IsValid())
 			}
 			return answer.Outcome, err
+		}
+		if expired(err) && !own {
+			// The server's clock, as it was learnt, may have been the wrong one.
+			own = true
+			door.Close()
+			if door, err = r.door(f, found.Addr, nil); err != nil {
+				return "", &localError{err}
+			}
+			continue
 		}
 		var p *api.Problem
 		if !errors.As(err, &p) {
@@ -81,9 +96,9 @@ func (r *runner) exchange(ctx context.Context, f *family, found Finding) (outcom
 
 // door goes over the family, and from the very address that was found if it is
 // this device's: a server takes no address that a request does not come from.
-func (r *runner) door(f *family, found netip.Addr) (*client.Door, error) {
+func (r *runner) door(f *family, found netip.Addr, clock func() time.Time) (*client.Door, error) {
 	c := client.DoorConfig{URL: r.Server, Network: "tcp4", Sign: r.proof.signLocked(), Token: r.proof.token,
-		RootCAs: r.a.c.RootCAs, Timeout: requestTimeout, Time: func() time.Time { return r.serverTime(f) }}
+		RootCAs: r.a.c.RootCAs, Timeout: requestTimeout, Time: clock}
 	if f.Family == IPv6 {
 		c.Network = "tcp6"
 	}
@@ -107,6 +122,12 @@ func (r *runner) serverTime(f *family) time.Time {
 		now = f.memory.Refreshed
 	}
 	return now.Add(time.Duration(r.memory.Offset) * time.Second)
+}
+
+// expired tells whether a certificate was refused for its time.
+func expired(err error) bool {
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &invalid) && invalid.Reason == x509.Expired
 }
 
 // request names an address, or removes the family, or lets the server choose.
