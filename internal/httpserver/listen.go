@@ -26,7 +26,8 @@ type Limits struct {
 	PerSource int
 	// ReadHeader bounds the TLS handshake and a request's header, Read the whole
 	// request, Write the answer counted from the end of the header, Idle the time
-	// between two requests. 0: 5 s, 10 s, 20 s, 30 s.
+	// between two requests. 0: 5 s, 10 s, 20 s, 30 s. Where requests pass net/http by
+	// (docs/decisions/0013), Write and Idle may be an eighth longer.
 	ReadHeader, Read, Write, Idle time.Duration
 	// Shutdown is how long requests may go on once the server is to stop. 0: 5 s.
 	Shutdown time.Duration
