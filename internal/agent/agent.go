@@ -70,8 +70,7 @@ type Target struct {
 	KeyFile, TokenFile string
 	IPv4, IPv6         Choice
 	// PollIP asks the server for the address it sees (GET /ip) and sends an update
-	// only if that is another. For servers where reading a host costs money, and
-	// for hosts that may be set to any address.
+	// only if that is another. For servers where reading a host costs money.
 	PollIP bool
 	// Hook is run when the server acknowledged another address; empty: none.
 	Hook []string

@@ -101,6 +101,21 @@ func TestPollIP(t *testing.T) {
 }
 
 func TestMoves(t *testing.T) {
+	t.Run("found by polling where any address is taken", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.free = true
+			live(t, w, w.config(io.Discard), func(*agent.Agent) {
+				pass(time.Minute)
+				w.move(moved)
+				pass(6 * time.Minute)
+				if !w.right(both...) {
+					t.Errorf("DNS shows %v", w.shows)
+				}
+			})
+			w.checkGentle(t)
+		})
+	})
 	t.Run("found by polling", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)

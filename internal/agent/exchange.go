@@ -57,8 +57,8 @@ func (r *runner) exchange(ctx context.Context, f *family, found Finding) (outcom
 		if err == nil {
 			var shown netip.Addr
 			shown, err = confirmed(f, named, answer)
-			if err == nil && byServer && named.IsValid() && answer.Source.IsValid() && answer.Source != named {
-				named = netip.Addr{} // a host that may be set to any address
+			if err == nil && byServer && named.IsValid() && answer.Source.Is4() == named.Is4() && answer.Source.IsValid() && answer.Source != named {
+				named = netip.Addr{} // a host that may be set to any address took the old one
 				continue
 			}
 			if err == nil {

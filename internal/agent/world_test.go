@@ -226,11 +226,11 @@ func (w *world) serve(out http.ResponseWriter, r *http.Request, f agent.Family, 
 		w.mark = created
 		w.writes++
 	}
-	answer(out, outcome, w.shows)
+	answer(out, outcome, w.shows, source)
 }
 
-func answer(out http.ResponseWriter, outcome string, shows map[agent.Family]netip.Addr) {
-	a := api.Addresses{Host: host.String(), Outcome: outcome, A: []netip.Addr{}, AAAA: []netip.Addr{}, TTL: 60, Generation: 1}
+func answer(out http.ResponseWriter, outcome string, shows map[agent.Family]netip.Addr, source netip.Addr) {
+	a := api.Addresses{Host: host.String(), Outcome: outcome, A: []netip.Addr{}, AAAA: []netip.Addr{}, TTL: 60, Generation: 1, Source: source}
 	if x := shows[agent.IPv4]; x.IsValid() {
 		a.A = append(a.A, x)
 	}

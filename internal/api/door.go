@@ -31,10 +31,11 @@ type Addresses struct {
 	Generation uint64       `json:"generation"`
 	// Published is the generation that DNS is known to show.
 	Published uint64 `json:"published"`
-	// Source is where the request came from, and Now the server's clock in Unix
-	// seconds. Only a reading request is told.
+	// Source is where the request came from. A client that names its address
+	// learns by it that it has moved, also where any address would be taken.
 	Source netip.Addr `json:"source,omitzero"`
-	Now    int64      `json:"now,omitempty"`
+	// Now is the server's clock in Unix seconds. Only a reading request is told.
+	Now int64 `json:"now,omitempty"`
 }
 
 // Join turns a one-time code into a key for its host.

@@ -41,7 +41,7 @@ func (s *Server) setAddresses(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	state := addresses(out.Host)
-	state.Outcome = api.Unchanged
+	state.Source, state.Outcome = u.Source.Addr, api.Unchanged
 	if out.Changed {
 		state.Outcome = api.Changed
 	}

@@ -134,7 +134,7 @@ func TestSignedVector(t *testing.T) {
 		req.Header.Set("Signature", "godwit=:FFODwepv2foKUsonLTMmxzksrmFO84IreKXxNR9C25XRSS7lW4WieYiyyTmjI1t8KuZT7T0SHD+VJLsMpNrTAQ==:")
 		return r.answer(req)
 	}
-	want(t, send(), 200, `{"host":"host1.dyn.example.com","outcome":"changed","a":["198.51.100.7"],"aaaa":[],"ttl":60,"generation":2,"published":2}`+"\n")
+	want(t, send(), 200, `{"host":"host1.dyn.example.com","outcome":"changed","a":["198.51.100.7"],"aaaa":[],"ttl":60,"generation":2,"published":2,"source":"198.51.100.7"}`+"\n")
 	want(t, send(), 409, `{"type":"/errors/replayed","title":"The signature was used before","status":409,"code":"replayed",`+
 		`"detail":"the signature is not newer than what was accepted last","help":"sign again with a later time","last_created":1767225600}`+"\n")
 }
