@@ -6,12 +6,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"godwit/internal/ddns"
 	"godwit/internal/dnsname"
+	"godwit/internal/store/sqlite"
 )
 
 // capture is a request as somebody on its way has copied it.
@@ -141,5 +144,47 @@ func TestReplayCorpus(t *testing.T) {
 				t.Fatalf("%s: %s changed something:\n%s\n%s", p.what, c.what, before, after)
 			}
 		}
+	}
+}
+
+// A restored backup knows nothing of what was accepted since, and takes none of
+// it again.
+func TestReplayAfterRestore(t *testing.T) {
+	r := newRig(t)
+	settings := anyAddress()
+	settings.Free = on()
+	d := r.join(host1, settings)
+	put := d.path() + "/addresses"
+	file := filepath.Join(t.TempDir(), "backup")
+	if err := r.store.Backup(t.Context(), file, nil); err != nil {
+		t.Fatal(err)
+	}
+	auto := d.captured("auto", 200, d.signed("PUT", put, "192.0.2.1", `{}`, 0))
+	r.now.Move(time.Second)
+	named := d.captured("named", 200, d.signed("PUT", put, "192.0.2.1", `{"a":["192.0.2.2"]}`, 0))
+	r.now.Move(time.Second)
+	if err := r.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	old := r.dir
+	r.dir = filepath.Join(t.TempDir(), "restored")
+	if err := sqlite.Restore(t.Context(), r.dir, file, sqlite.Config{Now: r.now.Now}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(old, "seal.key"), filepath.Join(r.dir, "seal.key")); err != nil {
+		t.Fatal(err)
+	}
+	r.open()
+	r.start()
+	before := r.state(host1)
+	for _, c := range []capture{auto, named} {
+		wantProblem(t, c.send(r, "198.51.100.99:1"), 409, "replayed")
+	}
+	if after := r.state(host1); after != before {
+		t.Errorf("it changed something:\n%s\n%s", before, after)
+	}
+	r.now.Move(11 * time.Second)
+	if w := d.put("192.0.2.1", `{}`, 0); w.Code != 200 {
+		t.Errorf("the device itself: %d %s", w.Code, w.Body)
 	}
 }

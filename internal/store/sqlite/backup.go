@@ -147,6 +147,9 @@ func parseHeader(b []byte) (header, error) {
 // have made since, so that a publisher or an agent which remembers a later state
 // of the old store never takes the restored one for older; Published stays
 // behind, and a publisher that is not by construction shows the restored state.
+//
+// Replay marks go back too, so each host counts as changed by an operator now: no
+// signature that the old store may have accepted is newer (docs/decisions/0012).
 func Restore(ctx context.Context, dir, file string, cfg Config) (err error) {
 	cfg = cfg.withDefaults()
 	fail := func(err error) error { return fmt.Errorf("restore %s: %w", file, err) }
@@ -236,7 +239,7 @@ func prepareRestored(ctx context.Context, file string, now time.Time) (err error
 		return err
 	}
 	return inTransaction(c, func() error {
-		if err := leap(c); err != nil {
+		if err := leap(c, now); err != nil {
 			return err
 		}
 		zones, err := readZones(c)
@@ -252,9 +255,9 @@ func prepareRestored(ctx context.Context, file string, now time.Time) (err error
 	})
 }
 
-// leap moves all generations on, those of retired names too. Events keep theirs:
-// they tell what was.
-func leap(c *conn) error {
+// leap moves all generations on, those of retired names too, and makes the
+// restore each host's last change. Events keep theirs: they tell what was.
+func leap(c *conn, now time.Time) error {
 	if err := c.run("update retired set generation = generation + ?", int64(generationLeap)); err != nil {
 		return err
 	}
@@ -272,6 +275,7 @@ func leap(c *conn) error {
 			before := e.host
 			e.host = before.Clone()
 			e.host.Generation += generationLeap
+			e.host.ChangedAt, e.host.ChangedBy = stored(now), "admin"
 			if err := updateHost(c, before, e); err != nil {
 				return err
 			}
