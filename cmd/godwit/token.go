@@ -96,7 +96,7 @@ func (a *app) printToken(c api.Created, asJSON bool, target string) error {
 	case asJSON:
 		return a.printJSON(c)
 	case c.JoinCode != "":
-		a.print("Key %s of %s is to come.", c.Credential, c.Host)
+		a.print("%s gets a key with the ID %s once a device has joined.", c.Host, c.Credential)
 		a.printJoin(c, target)
 		return nil
 	}

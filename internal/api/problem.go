@@ -69,7 +69,7 @@ func Codes() []Code {
 		{"malformed", http.StatusBadRequest, "The request cannot be understood",
 			"Something in the request is not in the form that this path takes. The detail says what. Correct it; the same request will fail again."},
 		{"bad-proof", http.StatusUnauthorized, "The proof does not hold",
-			"The host is unknown, or the token, hash or signature does not hold for it, or it is revoked, expired or used outside its networks. The server does not say which. Check the host name and the secret."},
+			"The host is unknown, or the token, hash, signature or join code does not hold for it, or it is revoked, expired, used already or used outside its networks. The server does not say which. Check the host name and the secret; a device whose key has ended joins with a new code."},
 		{"clock", http.StatusUnauthorized, "The clocks differ",
 			"The signature was made more than 300 seconds away from the server's time. Set the clock, or take the offset from the answer."},
 		{"replayed", http.StatusConflict, "The signature was used before",

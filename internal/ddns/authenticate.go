@@ -40,8 +40,9 @@ const evenChecks = 2
 // authenticate finds the credential for which the proof holds. host is nil for
 // an unknown one.
 func (s *Service) authenticate(ctx context.Context, host *Host, credentials []*Credential, u Update, now time.Time) (*Credential, *Refusal) {
-	if u.Proof == nil {
-		u.Proof = TokenProof{} // that of nobody
+	proof := u.Proof
+	if proof == nil {
+		proof = TokenProof{} // that of nobody
 	}
 	if !s.enterCheck(ctx) {
 		return nil, tooOften("too many requests", time.Second)
@@ -50,17 +51,17 @@ func (s *Service) authenticate(ctx context.Context, host *Host, credentials []*C
 	done := 0
 	if host != nil && !host.Removed {
 		for _, c := range credentials {
-			if !mayAnswer(host, c, u.Proof) {
+			if !mayAnswer(host, c, proof) {
 				continue
 			}
 			done++
-			if s.holds(host.Name, c, u.Proof) && c.usable(now, u.Source) {
+			if s.holds(host.Name, c, proof) && c.usable(now, u.Source) {
 				return c, nil
 			}
 		}
 	}
 	for ; done < evenChecks; done++ {
-		s.holds(decoyName, s.decoy, u.Proof)
+		s.holds(decoyName, s.decoy, proof)
 	}
 	s.evenReads(ctx, host)
 	return nil, s.failed(u, now)
@@ -149,7 +150,22 @@ func (s *Service) failed(u Update, now time.Time) *Refusal {
 	if wait := s.limits.failed(u.Source, u.Host, now); wait > 0 {
 		return tooOften("too many requests", wait)
 	}
-	return refuse(BadProof, "the proof does not hold for this host", "check the host name and the secret")
+	return badProof(u.Proof)
+}
+
+// badProof says what the caller can look at. It goes by the kind of the proof
+// alone, so it tells strangers nothing.
+func badProof(p Proof) *Refusal {
+	why, fix := "the proof does not hold for this host", "check the host name and the secret"
+	switch p.(type) {
+	case nil:
+		why, fix = "the request does not prove who sent it", "sign it, or send a token"
+	case SignatureProof:
+		fix = "check the host name; if the key was revoked or has ended, join with a new code"
+	case CodeProof:
+		why, fix = "the join code does not hold: it is wrong, was used already, or has ended", "check it, or let the operator make a new one"
+	}
+	return refuse(BadProof, why, fix)
 }
 
 // authorize says whether a proven credential may update this host's types at

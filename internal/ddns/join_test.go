@@ -284,3 +284,22 @@ func TestKeysAreExported(t *testing.T) {
 	to.pass(time.Minute)
 	to.must(t, to.signed(pi, joined.Credential.ID, pub(1), "192.0.2.9"))
 }
+
+// A key of several hosts introduces none: it would end at all of them, and the
+// next one be good for one.
+func TestSharedKeyIntroducesNone(t *testing.T) {
+	w := newWorld(t)
+	key := ddns.ExportedCredential{ID: "kkkkkkkk", Kind: ddns.KindEd25519, Verifier: pub(1)}
+	var hosts []ddns.ExportedHost
+	for _, host := range []string{pi, "nas.dyn.example.org"} {
+		hosts = append(hosts, ddns.ExportedHost{Name: named(host), Addresses: ddns.AnyAddress, SeedOff: true, Credentials: []ddns.ExportedCredential{key}})
+	}
+	if out, err := w.ImportHosts(t.Context(), hosts); err != nil || out.Added != 2 {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	w.pass(time.Minute)
+	_, err := w.ReplaceKey(t.Context(), w.signed(pi, key.ID, pub(1), "192.0.2.1"), pub(2))
+	wantCode(t, err, ddns.NotYours)
+	w.pass(ddns.KeyOverlap)
+	w.must(t, w.signed("nas.dyn.example.org", key.ID, pub(1), "192.0.2.1"))
+}

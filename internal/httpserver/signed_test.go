@@ -304,6 +304,25 @@ func TestSignedStrangersLearnNothing(t *testing.T) {
 	}
 }
 
+// Who is refused for the proof is told what to look at, by what was sent alone.
+func TestBadProofSaysWhatToDo(t *testing.T) {
+	r := newRig(t, func(_ *ddns.Config, f *httpserver.Config) { f.HTTPTokens = true })
+	d := device{r, host1, "aaaaaaaa", newKey("revoked")}
+	for name, c := range map[string]struct {
+		w    *httptest.ResponseRecorder
+		help string
+	}{
+		"nothing":   {r.send("PUT", d.path()+"/addresses", home, "{}"), "sign it, or send a token"},
+		"token":     {r.send("PUT", d.path()+"/addresses", home, "{}", "Authorization", "Bearer x"), "the host name and the secret"},
+		"signature": {d.put(home, "{}", 0), "join with a new code"},
+		"code":      {r.send("POST", "/v1/join", home, joinBody("aaaa-bbbb-cccc-dddd", textOf(d.key))), "let the operator make a new one"},
+	} {
+		if p := wantProblem(t, c.w, 401, "bad-proof"); !strings.Contains(p.Help, c.help) {
+			t.Errorf("%s: %s; %s", name, p.Detail, p.Help)
+		}
+	}
+}
+
 // A token goes over HTTPS, or on loopback, or where the operator does not mind.
 func TestTokensOverPlainHTTP(t *testing.T) {
 	for _, c := range []struct {
