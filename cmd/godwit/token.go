@@ -96,7 +96,7 @@ func (a *app) printToken(c api.Created, asJSON bool, target string) error {
 	case asJSON:
 		return a.printJSON(c)
 	case c.JoinCode != "":
-		a.print("%s gets a key with the ID %s once a device has joined.", c.Host, c.Credential)
+		a.print("Key %s of %s begins when a device has joined.", c.Credential, c.Host)
 		a.printJoin(c, target)
 		return nil
 	}
