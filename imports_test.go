@@ -57,6 +57,7 @@ var mayImport = []struct{ pkg, list string }{
 	{"cmd/godwit-agent", "agent agent/command"},
 	{"cmd/godwit-lambda", "*"},
 	{"e2e", "*"},
+	{"bench/src/agentload", "agent api dnsname signature"},
 	{"bench/src/awsstub", ""},
 	{"bench/src/lamdrive", "awstest"},
 }
