@@ -29,7 +29,7 @@ func hostZone(tb testing.TB, n int) *zone.Zone {
 			tb.Fatal(err)
 		}
 	}
-	load.Done()
+	z.Fill(load)
 	return z
 }
 

@@ -1,44 +1,44 @@
 package zone
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"net/netip"
+	"slices"
 
 	"godwit/internal/dnsname"
 )
 
-// Loader fills a zone that has no hosts yet, at start. Setting hosts one by one
-// copies a bucket for each; a Loader puts the names aside and builds each bucket
-// once, which is several times faster. Not safe for concurrent use; nothing of
-// it is seen before Done.
+// Loader takes hosts of a zone that has none yet, at start. Setting hosts one by
+// one copies a bucket for each; Loaders put the names aside, and [Zone.Fill]
+// builds each bucket once, which is several times faster.
+//
+// A Loader is not safe for concurrent use, but a zone may have several, one for
+// each goroutine that reads. Nothing of them is seen before Fill.
 type Loader struct {
 	zone    *Zone
-	blocks  [][]byte   // entries as in a bucket; blocks, because growing one slice copies it
-	index   [][]loaded // full ones have indexBlock entries
+	parts   [loadParts][]byte
 	count   int
 	above   map[string]uint64 // hosts below the names between a host and the apex
 	a, aaaa []byte            // room for one host
 	present int64
 }
 
+// Names are put aside by the low bits of their hashes, as buckets are, so that
+// all buckets of one part are built from memory that fits a processor's cache.
+// An entry is the name's hash (8 octets), the length of the rest (2; a host
+// takes less: see maxAllTexts), and what stands in a bucket.
 const (
-	loadBlock  = 1 << 20 // octets
-	indexBlock = 1 << 16
+	partBits   = 8
+	loadParts  = 1 << partBits
+	partHeader = 10
 )
 
-// loaded is one entry that was put aside: its name's hash, and where it is.
-type loaded struct {
-	hash   uint64
-	at     uint32
-	length uint16 // a host takes less: see maxAllTexts
-	block  uint16
-}
-
-// Load begins to fill the zone.
+// Load makes a Loader.
 func (z *Zone) Load() *Loader { return &Loader{zone: z, above: make(map[string]uint64)} }
 
-// Add is [Zone.Set] for a name that was not added before. A host that shows
-// nothing is left out.
+// Add is [Zone.Set] for a name that was not added before, to no Loader of the
+// zone. A host that shows nothing is left out.
 func (l *Loader) Add(owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt []string, generation uint64) error {
 	next, rel, err := l.zone.state(owner, ttl, a, aaaa, txt, generation, l.a[:0], l.aaaa[:0])
 	if err != nil {
@@ -52,84 +52,79 @@ func (l *Loader) Add(owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt [
 	l.present++
 	if len(rel) > 0 {
 		for up := parent(rel); len(up) > 0; up = parent(up) {
-			l.above[string(up)]++
+			l.above[up]++
 		}
 	}
 	return nil
 }
 
-func (l *Loader) put(rel []byte, h *host) {
+func (l *Loader) put(rel string, h *host) {
 	var buf [128]byte // most hosts fit
 	value := h.store(buf[:])
+	hash := maphash.String(l.zone.hosts.seed, rel)
 	length := 1 + len(rel) + len(value)
-	last := len(l.blocks) - 1
-	if last < 0 || len(l.blocks[last])+length > loadBlock {
-		l.blocks = append(l.blocks, make([]byte, 0, loadBlock))
-		last++
+	part := &l.parts[hash%loadParts]
+	p := *part
+	if cap(p)-len(p) < partHeader+length {
+		// Twice as large, where append would copy all of it five times.
+		p = slices.Grow(p, max(partHeader+length, len(p)))
 	}
-	b := l.blocks[last]
-	e := loaded{maphash.Bytes(l.zone.hosts.seed, rel), uint32(len(b)), uint16(length), uint16(last)}
-	b = append(b, byte(len(rel)))
-	b = append(b, rel...)
-	l.blocks[last] = append(b, value...)
-	if l.count%indexBlock == 0 {
-		l.index = append(l.index, make([]loaded, 0, indexBlock))
-	}
-	at := l.count / indexBlock
-	l.index[at] = append(l.index[at], e)
+	p = binary.LittleEndian.AppendUint64(p, hash)
+	p = binary.LittleEndian.AppendUint16(p, uint16(length))
+	p = append(p, byte(len(rel)))
+	p = append(p, rel...)
+	*part = append(p, value...)
 	l.count++
 }
 
-// Done shows all that was added. The Loader is spent.
-func (l *Loader) Done() {
-	h := l.zone.hosts
+// Fill shows all that was added to the zone's Loaders, which are spent then.
+func (z *Zone) Fill(loaders ...*Loader) {
+	count := 0
+	for _, l := range loaders {
+		count += l.count
+	}
 	d := &directory{}
-	for d.depth < maxDepth && bucketFill<<d.depth < l.count {
+	for d.depth < maxDepth && bucketFill<<d.depth < count {
 		d.depth++
 	}
-	// Sort the entries by slot: count, sum up, place.
-	slots := 1 << d.depth
-	mask := uint64(slots - 1)
-	ends := make([]uint32, slots+1)
-	for _, block := range l.index {
-		for i := range block {
-			ends[block[i].hash&mask+1]++
+	d.slots = make([]atomicBucket, 1<<d.depth)
+	// Slots whose numbers have their low bits in common are filled together: from
+	// one part, or from several if there are fewer slots than parts.
+	low := min(d.depth, partBits)
+	type names struct {
+		entries [][]byte
+		tags    []byte
+	}
+	room := make([]names, 1<<(d.depth-low))
+	for from := range 1 << low {
+		for part := from; part < loadParts; part += 1 << low {
+			for _, l := range loaders {
+				for p := l.parts[part]; len(p) > 0; {
+					hash, end := binary.LittleEndian.Uint64(p), partHeader+int(binary.LittleEndian.Uint16(p[8:]))
+					n := &room[hash>>low%uint64(len(room))]
+					n.entries, n.tags = append(n.entries, p[partHeader:end]), append(n.tags, byte(hash>>56))
+					p = p[end:]
+				}
+				l.parts[part] = nil
+			}
+		}
+		for i := range room {
+			if n := &room[i]; len(n.entries) > 0 {
+				b := buildBucket(d.depth, n.entries, n.tags)
+				d.slots[from|i<<low].Store(&b)
+				n.entries, n.tags = n.entries[:0], n.tags[:0]
+			}
 		}
 	}
-	for i := range slots {
-		ends[i+1] += ends[i]
-	}
-	order := make([]*loaded, l.count)
-	for _, block := range l.index {
-		for i := range block {
-			slot := block[i].hash & mask
-			order[ends[slot]] = &block[i]
-			ends[slot]++
+	z.hosts.dir.Store(d)
+	for _, l := range loaders {
+		for name, n := range l.above {
+			up := readHost(z.hosts.find([]byte(name)))
+			up.children += n
+			z.hosts.put([]byte(name), up.store(nil))
 		}
+		z.present.Add(l.present)
+		*l = Loader{}
 	}
-	// ends[slot] has moved to where slot ends.
-	d.slots = make([]atomicBucket, slots)
-	var entries [][]byte
-	var tags []byte
-	from := uint32(0)
-	for slot := range slots {
-		entries, tags = entries[:0], tags[:0]
-		for _, e := range order[from:ends[slot]] {
-			entries, tags = append(entries, l.blocks[e.block][e.at:e.at+uint32(e.length)]), append(tags, byte(e.hash>>56))
-		}
-		if from = ends[slot]; len(entries) > 0 {
-			b := buildBucket(d.depth, entries, tags)
-			d.slots[slot].Store(&b)
-		}
-	}
-	h.dir.Store(d)
-	z := l.zone
-	for name, n := range l.above {
-		up := readHost(h.find([]byte(name)))
-		up.children += n
-		h.put([]byte(name), up.store(nil))
-	}
-	z.present.Store(l.present)
 	z.version.Add(1)
-	*l = Loader{}
 }

@@ -127,10 +127,11 @@ func (h *host) store(buf []byte) []byte {
 // of bounds); nothing has changed then.
 func (z *Zone) Set(owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt []string, generation uint64) error {
 	var four, sixteen [128]byte // room for as many as the doors allow
-	next, rel, err := z.state(owner, ttl, a, aaaa, txt, generation, four[:0], sixteen[:0])
+	next, name, err := z.state(owner, ttl, a, aaaa, txt, generation, four[:0], sixteen[:0])
 	if err != nil {
 		return err
 	}
+	rel := []byte(name)
 	old := readHost(z.hosts.find(rel))
 	if generation < old.generation {
 		return nil
@@ -158,22 +159,24 @@ func (z *Zone) Set(owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt []s
 
 // state is what Set is to store, and under which relative name. The addresses
 // are appended to four and sixteen.
-func (z *Zone) state(owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt []string, generation uint64, four, sixteen []byte) (next host, rel []byte, err error) {
+func (z *Zone) state(owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt []string, generation uint64, four, sixteen []byte) (next host, rel string, err error) {
 	if err := z.CheckHost(owner); err != nil {
-		return host{}, nil, err
+		return host{}, "", err
 	}
 	if ttl > maxTTL {
-		return host{}, nil, fmt.Errorf("%s: a TTL of %d seconds is too long; give at most %d", owner, ttl, maxTTL)
+		return host{}, "", fmt.Errorf("%s: a TTL of %d seconds is too long; give at most %d", owner, ttl, maxTTL)
 	}
 	next = host{generation: generation, ttl: ttl}
 	if next.a, err = addresses(four, owner, a, false); err != nil {
-		return host{}, nil, err
+		return host{}, "", err
 	}
 	if next.aaaa, err = addresses(sixteen, owner, aaaa, true); err != nil {
-		return host{}, nil, err
+		return host{}, "", err
 	}
-	rel = z.relative([]byte(owner.Wire()))
-	next.txt, err = texts(owner, txt, z.static[string(rel)].set(dns.TypeTXT))
+	rel = owner.Wire()[:len(owner.Wire())-len(z.suffix)]
+	if len(txt) > 0 {
+		next.txt, err = texts(owner, txt, z.static[rel].set(dns.TypeTXT))
+	}
 	return next, rel, err
 }
 

@@ -1,6 +1,7 @@
 package zone_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -98,15 +99,15 @@ func TestIndex(t *testing.T) {
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		want := map[string]byte{}
 		n := rapid.IntRange(1, 400).Draw(t, "names")
-		load := z.Load()
+		loaders := []*zone.Loader{z.Load(), z.Load()}
 		for i := range rapid.IntRange(0, n).Draw(t, "loaded") {
 			owner, value := fmt.Sprintf("h%d.d%d.example.org", i, i%3), byte(random.IntN(256))
-			if err := load.Add(dnsname.MustParse(owner), 60, []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, value})}, nil, nil, 0); err != nil {
+			if err := loaders[i%2].Add(dnsname.MustParse(owner), 60, []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, value})}, nil, nil, 0); err != nil {
 				t.Fatal(err)
 			}
 			want[owner] = value
 		}
-		load.Done()
+		z.Fill(loaders...)
 		for i := range 3 * n {
 			owner := fmt.Sprintf("h%d.d%d.example.org", random.IntN(n), random.IntN(3))
 			value := byte(random.IntN(256))
@@ -148,6 +149,37 @@ func TestIndex(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestFill loads so many hosts that each part of the Loaders makes several buckets.
+func TestFill(t *testing.T) {
+	z := mustNew(t, zone.Config{Apex: dnsname.MustParse("dyn.example.com")})
+	const n = 20_000
+	loaders := []*zone.Loader{z.Load(), z.Load(), z.Load()} // the last one gets none
+	value := func(i int) []byte { return []byte{198, 51, byte(i >> 8), byte(i)} }
+	for i := range n {
+		if err := loaders[i%2].Add(hostName(i), 60, []netip.Addr{netip.AddrFrom4([4]byte(value(i)))}, nil, nil, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := z.Hosts(); got != 0 {
+		t.Errorf("%d hosts before Fill", got)
+	}
+	z.Fill(loaders...)
+	if got := z.Hosts(); got != n {
+		t.Errorf("%d hosts, want %d", got, n)
+	}
+	var w zone.Writer
+	for i := range n {
+		q := prepare(hostName(i).String(), dns.TypeA)
+		if reply := q.ask(z, &w); !bytes.HasSuffix(reply, value(i)) {
+			t.Fatalf("%s: %x", hostName(i), reply)
+		}
+	}
+	q := prepare(hostName(n).String(), dns.TypeA)
+	if reply := q.ask(z, &w); reply[3]&15 != dns.RcodeNameError {
+		t.Errorf("a host that was not loaded: %x", reply)
+	}
 }
 
 // TestAnswersBesideWriter asks while a writer flips hosts between states that

@@ -13,7 +13,7 @@
 //
 // Any number of goroutines may ask, none of them ever waits, and the ordinary
 // answer allocates nothing. One goroutine at a time may call the methods that
-// change a zone ([Zone.Set], [Zone.Forget], [Zone.SetSerial], a [Loader]);
+// change a zone ([Zone.Set], [Zone.Forget], [Zone.SetSerial], [Zone.Fill]);
 // the caller sees to that. When such a call returns, the next question sees the
 // change. An answer holds an RRset as one Set left it, never a mixture, and who
 // has seen a serial sees every change that was made before it was set.
@@ -159,4 +159,4 @@ func (z *Zone) Hosts() int { return int(z.present.Load()) }
 func (z *Zone) relative(name []byte) []byte { return name[:len(name)-len(z.suffix)] }
 
 // parent is rel without its first label.
-func parent(rel []byte) []byte { return rel[1+int(rel[0]):] }
+func parent[T string | []byte](rel T) T { return rel[1+int(rel[0]):] }

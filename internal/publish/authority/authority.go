@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"godwit/internal/ddns"
 	"godwit/internal/dnsname"
@@ -25,11 +26,12 @@ import (
 
 // Feed is the ordered stream of a store's commits.
 type Feed interface {
-	// Follow calls load for every host, one at a time; the Host is good during
-	// the call only. Then it calls loaded, and from the same instant on apply for
-	// each commit, in order, before the commit is acknowledged. It returns after
-	// loaded.
-	Follow(load func(*ddns.Host) error, loaded func(), apply func(ddns.Commit)) error
+	// Follow loads every host, in several goroutines side by side: each calls
+	// loader for a function of its own, and that for each host that it reads; the
+	// Host is good during the call only. Then it calls loaded, and from the same
+	// instant on apply for each commit, in order, before the commit is
+	// acknowledged. It returns after loaded.
+	Follow(loader func() (load func(*ddns.Host) error), loaded func(), apply func(ddns.Commit)) error
 	// Zone returns a zone's SOA serial. It moves the serial forward, durably, if
 	// the fingerprint of the zone's static content is not the one it was last
 	// called with.
@@ -132,49 +134,91 @@ func (a *Authority) Follow(ctx context.Context, feed Feed) (Loaded, error) {
 		}
 		z.SetSerial(uint32(serial))
 	}
-	loaders := make(map[*zone.Zone]*zone.Loader)
-	for _, z := range a.list {
-		loaders[z] = z.Load()
-	}
-	add := func(z *zone.Zone, owner dnsname.Name, ttl uint32, addrs, addrs6 []netip.Addr, texts []string, generation uint64) error {
-		return loaders[z].Add(owner, ttl, addrs, addrs6, texts, generation)
-	}
-	var clashes []error
-	var room []ddns.RRset
-	load := func(h *ddns.Host) error {
-		out.Hosts++
-		z := a.zone(h.Name)
-		if z == nil {
-			out.Homeless[h.Zone]++
-			return nil
-		}
-		if z.Apex() != h.Zone {
-			out.Moved = append(out.Moved, h.Name)
-		}
-		room = h.AppendRRsets(room[:0])
-		if len(room) == 0 {
-			return z.CheckHost(h.Name)
-		}
-		return a.show(room, h.Generation, add)
-	}
-	err := feed.Follow(func(h *ddns.Host) error {
-		err := load(h)
-		var clash *zone.ClashError
-		if errors.As(err, &clash) && len(clashes) < 10 {
-			// Show several at once.
-			clashes = append(clashes, fmt.Errorf("%w; take the record out of the zone file, or remove the host while it is out", err))
-			return nil
-		}
-		return err
+	var mu sync.Mutex // guards loaders
+	var loaders []*loader
+	err := feed.Follow(func() func(*ddns.Host) error {
+		l := &loader{a: a, zones: make(map[*zone.Zone]*zone.Loader), homeless: make(map[dnsname.Name]int)}
+		mu.Lock()
+		defer mu.Unlock()
+		loaders = append(loaders, l)
+		return l.load
 	}, func() {
-		for _, l := range loaders {
-			l.Done()
+		for _, z := range a.list {
+			var parts []*zone.Loader
+			for _, l := range loaders {
+				if part := l.zones[z]; part != nil {
+					parts = append(parts, part)
+				}
+			}
+			z.Fill(parts...)
 		}
 	}, a.apply)
+	var clashes []error
+	for _, l := range loaders {
+		out.Hosts += l.hosts
+		for zone, n := range l.homeless {
+			out.Homeless[zone] += n
+		}
+		out.Moved = append(out.Moved, l.moved...)
+		clashes = append(clashes, l.clashes...)
+	}
 	if err == nil {
-		err = errors.Join(clashes...)
+		err = errors.Join(clashes[:min(len(clashes), maxClashes)]...)
 	}
 	return out, err
+}
+
+// maxClashes is how many clashes are shown at once.
+const maxClashes = 10
+
+// loader is what one goroutine of a feed has read so far.
+type loader struct {
+	a        *Authority
+	zones    map[*zone.Zone]*zone.Loader
+	hosts    int
+	homeless map[dnsname.Name]int
+	moved    []dnsname.Name
+	clashes  []error
+	room     []ddns.RRset
+}
+
+func (l *loader) load(h *ddns.Host) error {
+	err := l.show(h)
+	if _, ok := errors.AsType[*zone.ClashError](err); !ok {
+		return err
+	}
+	l.clashes = append(l.clashes, fmt.Errorf("%w; take the record out of the zone file, or remove the host while it is out", err))
+	if len(l.clashes) < maxClashes {
+		return nil
+	}
+	return errors.Join(l.clashes...)
+}
+
+func (l *loader) show(h *ddns.Host) error {
+	l.hosts++
+	z := l.a.zone(h.Name)
+	if z == nil {
+		l.homeless[h.Zone]++
+		return nil
+	}
+	if z.Apex() != h.Zone {
+		l.moved = append(l.moved, h.Name)
+	}
+	l.room = h.AppendRRsets(l.room[:0])
+	if len(l.room) == 0 {
+		return z.CheckHost(h.Name)
+	}
+	return l.a.show(z, h.Name, l.room, h.Generation, l.add)
+}
+
+// add is a setter.
+func (l *loader) add(z *zone.Zone, owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt []string, generation uint64) error {
+	part := l.zones[z]
+	if part == nil {
+		part = z.Load()
+		l.zones[z] = part
+	}
+	return part.Add(owner, ttl, a, aaaa, txt, generation)
 }
 
 // apply shows one commit: data first, then the serials that stand for it.
@@ -182,7 +226,7 @@ func (a *Authority) apply(c ddns.Commit) {
 	var room [8]ddns.RRset
 	for _, change := range c.Changes {
 		after := change.After.AppendRRsets(room[:0])
-		if err := a.show(after, change.After.Generation, (*zone.Zone).Set); err != nil {
+		if err := a.show(a.zone(change.After.Name), change.After.Name, after, change.After.Generation, (*zone.Zone).Set); err != nil {
 			// Admission checks what show checks, so this is a fault of ours; the
 			// rest of the commit must be shown all the same.
 			a.log.Error("a host cannot be shown", "host", change.After.Name.String(), "err", err)
@@ -201,9 +245,10 @@ func (a *Authority) apply(c ddns.Commit) {
 // setter is (*zone.Zone).Set, or what stands in for it at the start.
 type setter func(z *zone.Zone, owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt []string, generation uint64) error
 
-// show sets each owner name's records. RRsets of one owner stand together. What
-// cannot be shown keeps nothing else from being shown.
-func (a *Authority) show(sets []ddns.RRset, generation uint64, set setter) error {
+// show sets each owner name's records; most are those of the host itself, whose
+// zone is home. RRsets of one owner stand together. What cannot be shown keeps
+// nothing else from being shown.
+func (a *Authority) show(home *zone.Zone, host dnsname.Name, sets []ddns.RRset, generation uint64, set setter) error {
 	var errs []error
 	for len(sets) > 0 {
 		owner := sets[0].Owner
@@ -221,7 +266,10 @@ func (a *Authority) show(sets []ddns.RRset, generation uint64, set setter) error
 			}
 			sets = sets[1:]
 		}
-		z := a.zone(owner)
+		z := home
+		if owner != host {
+			z = a.zone(owner)
+		}
 		if z == nil {
 			continue // of a zone that is not configured
 		}

@@ -3,10 +3,12 @@ package authority_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -293,10 +295,79 @@ func TestStaticRecordsClash(t *testing.T) {
 	}
 }
 
+// readers is a feed that reads its hosts in several goroutines.
+type readers [][]*ddns.Host
+
+func (r readers) Follow(loader func() func(*ddns.Host) error, loaded func(), _ func(ddns.Commit)) error {
+	errs := make([]error, len(r))
+	var wg sync.WaitGroup
+	for i, hosts := range r {
+		wg.Go(func() {
+			load := loader()
+			for _, h := range hosts {
+				if errs[i] = load(h); errs[i] != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	loaded()
+	return nil
+}
+
+func (readers) Zone(context.Context, dnsname.Name, []byte) (ddns.Serial, error) { return 7, nil }
+
+// TestReadersSideBySide: what several goroutines of a feed have read is put together.
+func TestReadersSideBySide(t *testing.T) {
+	host := func(name string, home dnsname.Name) *ddns.Host {
+		return &ddns.Host{Name: dnsname.MustParse(name), Zone: home, TTL: 60, Generation: 1, A: addrs("198.51.100.7")}
+	}
+	other := dnsname.MustParse("other.example")
+	feed := readers{
+		{host("a.dyn.example.com", apex), host("x.other.example", other), host("m.dyn.example.com", other)},
+		{host("b.dyn.example.com", apex), host("y.other.example", other), host("n.dyn.example.com", other)},
+		{},
+	}
+	auth, err := authority.New(configs("", apex), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := auth.Follow(t.Context(), feed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, auth: auth}
+	for _, name := range []string{"a", "b", "m", "n"} {
+		r.want(name+".dyn.example.com", dns.TypeA, "60 IN A 198.51.100.7")
+	}
+	if loaded.Hosts != 6 || loaded.Homeless[other] != 2 || len(loaded.Moved) != 2 {
+		t.Errorf("%+v, want 6 hosts, 2 of them homeless and 2 moved", loaded)
+	}
+
+	// Each of them meets more clashes than are shown.
+	feed = readers{nil, nil}
+	var records strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&records, "c%d A 192.0.2.80\n", i)
+		feed[i%2] = append(feed[i%2], host(fmt.Sprintf("c%d.dyn.example.com", i), apex))
+	}
+	if auth, err = authority.New(configs(records.String(), apex), slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = auth.Follow(t.Context(), feed)
+	if err == nil || strings.Count(err.Error(), "take the record out") < 10 {
+		t.Errorf("40 clashes: %v, want ten of them and what to do", err)
+	}
+}
+
 // commits is a feed of no hosts, and of whatever a test calls apply with.
 type commits struct{ apply func(ddns.Commit) }
 
-func (c *commits) Follow(_ func(*ddns.Host) error, loaded func(), apply func(ddns.Commit)) error {
+func (c *commits) Follow(_ func() func(*ddns.Host) error, loaded func(), apply func(ddns.Commit)) error {
 	loaded()
 	c.apply = apply
 	return nil

@@ -167,9 +167,10 @@ func BenchmarkFollow(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StartTimer()
-		n := 0
-		if err := s.Follow(func(h *ddns.Host) error { n += len(h.A); return nil }, func() {}, func(ddns.Commit) {}); err != nil || n != hosts {
-			b.Fatal(n, err)
+		var n atomic.Int64
+		load := func(h *ddns.Host) error { n.Add(int64(len(h.A))); return nil }
+		if err := s.Follow(func() func(*ddns.Host) error { return load }, nil, func(ddns.Commit) {}); err != nil || n.Load() != hosts {
+			b.Fatal(n.Load(), err)
 		}
 		b.StopTimer()
 		if err := s.Close(); err != nil {

@@ -194,21 +194,23 @@ func TestFlippedBits(t *testing.T) {
 			noticed++
 			continue
 		}
-		n := 0
-		err = c.Follow(func(h *ddns.Host) error {
-			n++
-			if len(h.A) != 1 || h.A[0] != want.A[0] || len(h.AAAA) != 0 || h.TTL != want.TTL || h.Zone != zone {
-				t.Errorf("bit %d: %s is loaded with %v, %v, TTL %d in %s", bit, h.Name, h.A, h.AAAA, h.TTL, h.Zone)
+		var n atomic.Int32
+		err = c.Follow(func() func(*ddns.Host) error {
+			return func(h *ddns.Host) error {
+				n.Add(1)
+				if len(h.A) != 1 || h.A[0] != want.A[0] || len(h.AAAA) != 0 || h.TTL != want.TTL || h.Zone != zone {
+					t.Errorf("bit %d: %s is loaded with %v, %v, TTL %d in %s", bit, h.Name, h.A, h.AAAA, h.TTL, h.Zone)
+				}
+				return nil
 			}
-			return nil
-		}, func() {}, func(ddns.Commit) {})
+		}, nil, func(ddns.Commit) {})
 		for i := range 60 {
 			h, _, err := c.Host(t.Context(), benchName(i))
 			if err == nil && (len(h.A) != 1 || h.A[0] != want.A[0] || h.Name != benchName(i)) {
 				t.Errorf("bit %d: %s is read with %v", bit, h.Name, h.A)
 			}
 		}
-		if found, checkErr := c.Check(t.Context()); err != nil || n != 60 || checkErr != nil || len(found) > 0 {
+		if found, checkErr := c.Check(t.Context()); err != nil || n.Load() != 60 || checkErr != nil || len(found) > 0 {
 			noticed++
 		}
 		_ = c.Close()

@@ -33,6 +33,8 @@ func newShadow() *shadow {
 
 func state(h *ddns.Host) string { return fmt.Sprintf("%d %s %v", h.Generation, h.Zone, h.RRsets()) }
 
+func (s *shadow) loader() func(*ddns.Host) error { return s.load }
+
 func (s *shadow) load(h *ddns.Host) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,10 +103,10 @@ func TestFollow(t *testing.T) {
 	}
 	known := newShadow()
 	loaded := 0
-	if err := s.Follow(known.load, func() { loaded++ }, known.apply); err != nil || loaded != 1 {
+	if err := s.Follow(known.loader, func() { loaded++ }, known.apply); err != nil || loaded != 1 {
 		t.Fatalf("Follow: %v, loaded %d times", err, loaded)
 	}
-	if err := s.Follow(known.load, nil, known.apply); err == nil {
+	if err := s.Follow(known.loader, nil, known.apply); err == nil {
 		t.Error("a second follower was taken")
 	}
 	time.Sleep(300 * time.Millisecond)
@@ -145,7 +147,7 @@ func TestAppliedBeforeAcknowledged(t *testing.T) {
 		t.Fatal(err)
 	}
 	var applied atomic.Uint64
-	if err := s.Follow(func(*ddns.Host) error { return nil }, nil, func(c ddns.Commit) { applied.Store(c.Changes[0].After.Generation) }); err != nil {
+	if err := s.Follow(newShadow().loader, nil, func(c ddns.Commit) { applied.Store(c.Changes[0].After.Generation) }); err != nil {
 		t.Fatal(err)
 	}
 	for range 20 {
@@ -171,7 +173,7 @@ func TestPanic(t *testing.T) {
 	}
 	known := newShadow()
 	fail := true
-	err := s.Follow(known.load, nil, func(c ddns.Commit) {
+	err := s.Follow(known.loader, nil, func(c ddns.Commit) {
 		if fail {
 			fail = false
 			panic("out of cheese")
@@ -223,7 +225,7 @@ func TestDamagedRowsAreLeftOut(t *testing.T) {
 	}
 	defer s.Close()
 	known := newShadow()
-	if err := s.Follow(known.load, nil, known.apply); err != nil {
+	if err := s.Follow(known.loader, nil, known.apply); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := known.hosts[bad]; ok || len(known.hosts) != 19 {
@@ -325,7 +327,8 @@ func TestDamageDoesNotFillTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Follow(func(h *ddns.Host) error { return errors.New(h.Name.String() + " is loaded") }, nil, func(ddns.Commit) {}); err != nil {
+	refuse := func(h *ddns.Host) error { return errors.New(h.Name.String() + " is loaded") }
+	if err := s.Follow(func() func(*ddns.Host) error { return refuse }, nil, func(ddns.Commit) {}); err != nil {
 		t.Error(err)
 	}
 	if err := s.Close(); err != nil {

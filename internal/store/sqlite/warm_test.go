@@ -7,8 +7,9 @@ import (
 	"godwit/internal/ddns"
 )
 
-// TestWarm: after a start every host comes from memory, and what is in memory is
-// what the database holds, also if it was written while it was being read.
+// TestWarm: a start loads every host once; after it every host comes from
+// memory, and what is in memory is what the database holds, also if it was
+// written while it was being read.
 func TestWarm(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	s := open(t, dir)
@@ -20,8 +21,12 @@ func TestWarm(t *testing.T) {
 			t.Fatal(err)
 		}
 		s = open(t, dir)
-		if err := s.Follow(func(*ddns.Host) error { return nil }, nil, func(ddns.Commit) {}); err != nil {
+		known := newShadow()
+		if err := s.Follow(known.loader, nil, func(ddns.Commit) {}); err != nil {
 			t.Fatal(err)
+		}
+		if len(known.hosts) != hosts || len(known.wrong) > 0 {
+			t.Errorf("%d hosts are loaded, want %d; %v", len(known.hosts), hosts, known.wrong)
 		}
 	}
 
