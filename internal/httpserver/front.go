@@ -155,6 +155,7 @@ func (f *front) serve(c net.Conn) {
 	}()
 	src, byProxy, err := s.peer(c.RemoteAddr().String())
 	if err != nil || byProxy {
+		f.leave(c)
 		f.hand(c, nil)
 		return
 	}
@@ -175,6 +176,7 @@ func (f *front) serve(c net.Conn) {
 			_ = c.Close()
 			return
 		case !ok:
+			f.leave(c) // or Close would set a deadline in the midst of net/http's work
 			_ = c.SetDeadline(time.Time{})
 			f.hand(&resumed{c, in[:n]}, nil)
 			return
