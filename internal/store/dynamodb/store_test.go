@@ -145,6 +145,7 @@ func testStore(t *testing.T, d *database) {
 }
 
 func testReplay(t *testing.T, d *database) {
+	_, d.client = d.proxied()
 	storetest.Replay(t, 12, func(*testing.T) ddns.Store { return d.store(d.table()) })
 }
 
