@@ -31,13 +31,13 @@ func (s *Server) setAddresses(w http.ResponseWriter, r *http.Request) {
 		err = s.prove(r, body, &u)
 	}
 	if err != nil {
-		s.doorFail(w, u.Source, err)
+		s.doorFail(w, r, u.Source, err)
 		return
 	}
 	out, err := s.Service.Update(r.Context(), u)
 	s.logUpdate(r.Context(), u.Host, doorSigned, u.Source, out, err)
 	if err != nil {
-		s.doorFail(w, u.Source, err)
+		s.doorFail(w, r, u.Source, err)
 		return
 	}
 	state := addresses(out.Host)
@@ -61,13 +61,13 @@ func (s *Server) getAddresses(w http.ResponseWriter, r *http.Request) {
 		err = s.prove(r, body, &u)
 	}
 	if err != nil {
-		s.doorFail(w, u.Source, err)
+		s.doorFail(w, r, u.Source, err)
 		return
 	}
 	host, err := s.Service.Look(r.Context(), u)
 	if err != nil {
 		s.logUpdate(r.Context(), u.Host, doorSigned, u.Source, ddns.Outcome{}, err)
-		s.doorFail(w, u.Source, err)
+		s.doorFail(w, r, u.Source, err)
 		return
 	}
 	state := addresses(host)
@@ -92,7 +92,7 @@ func (s *Server) replaceKey(w http.ResponseWriter, r *http.Request) {
 		err = s.prove(r, body, &u)
 	}
 	if err != nil {
-		s.doorFail(w, u.Source, err)
+		s.doorFail(w, r, u.Source, err)
 		return
 	}
 	joined, err := s.Service.ReplaceKey(r.Context(), u, in.PublicKey)
@@ -228,7 +228,7 @@ func addresses(h *ddns.Host) api.Addresses {
 func (s *Server) joined(w http.ResponseWriter, r *http.Request, u ddns.Update, j ddns.Joined, err error) {
 	if err != nil {
 		s.logUpdate(r.Context(), u.Host, u.Door, u.Source, ddns.Outcome{}, err)
-		s.doorFail(w, u.Source, err)
+		s.doorFail(w, r, u.Source, err)
 		return
 	}
 	status := http.StatusOK
@@ -240,7 +240,7 @@ func (s *Server) joined(w http.ResponseWriter, r *http.Request, u ddns.Update, j
 }
 
 // doorFail answers a request of the signed door that was not done.
-func (s *Server) doorFail(w http.ResponseWriter, src ddns.Source, err error) {
+func (s *Server) doorFail(w http.ResponseWriter, r *http.Request, src ddns.Source, err error) {
 	if h, ok := errors.AsType[*httpError](err); ok {
 		s.challenge(w, h.code)
 		s.refuse(w, h.code, h.why, h.fix)
@@ -248,6 +248,11 @@ func (s *Server) doorFail(w http.ResponseWriter, src ddns.Source, err error) {
 	}
 	p := s.problemOf(err)
 	switch ddns.Code(p.Code) {
+	case ddns.BadProof:
+		// By another name, or the address, all works until the first signature.
+		if len(r.Header["Signature-Input"]) > 0 && s.Authority != "" && !strings.EqualFold(r.Host, s.Authority) {
+			p.Help += "; sign for " + s.Authority + ": this server takes signatures for no other name"
+		}
 	case ddns.Clock:
 		p.Now = s.Service.Now().Unix()
 	case ddns.NotSource, ddns.AddressNotAllowed, ddns.WrongFamily: // the proof holds

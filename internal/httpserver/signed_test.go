@@ -368,8 +368,12 @@ func TestAuthority(t *testing.T) {
 		d := r.join(host1, anyAddress())
 		req := d.signed("PUT", d.path()+"/addresses", home, "{}", 0)
 		req.Host = c.host
-		if w := r.answer(req); w.Code != c.want {
+		w := r.answer(req)
+		if w.Code != c.want {
 			t.Errorf("authority %q, Host %q: %d %s", c.authority, c.host, w.Code, w.Body)
+		}
+		if told := strings.Contains(w.Body.String(), "sign for "+c.authority); told != (w.Code == 401 && c.authority != "") {
+			t.Errorf("authority %q, Host %q: %s", c.authority, c.host, w.Body)
 		}
 	}
 }
