@@ -491,6 +491,24 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// TestKilledWhileItAsks: a crash loop is no storm either where no try ever comes
+// to its end.
+func TestKilledWhileItAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.fault = func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }
+		c := w.config(io.Discard)
+		c.Targets[0].IPv6.Off = true // one hangs before the other gets its turn
+		for range 20 {
+			live(t, w, c, func(a *agent.Agent) { pass(11 * time.Second) })
+		}
+		if n := len(w.seen(agent.IPv4, time.Time{})); n < 4 || n > 8 {
+			t.Errorf("%d tries in 220 seconds", n)
+		}
+		w.checkGentle(t)
+	})
+}
+
 // TestNewKey: a revoked device says so, asks rarely, and goes on at once with
 // the key that it is given.
 func TestNewKey(t *testing.T) {

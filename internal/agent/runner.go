@@ -97,6 +97,9 @@ func (r *runner) run(ctx context.Context) {
 		if f.next.After(time.Now()) { // woken for something else
 			continue
 		}
+		if f.last.class == untried {
+			r.begin(f)
+		}
 		v, _ := r.try(ctx, f)
 		if ctx.Err() != nil {
 			return
@@ -113,6 +116,15 @@ func (r *runner) run(ctx context.Context) {
 		f.next = r.notBefore(f, time.Now().Add(wait))
 		r.report(f)
 	}
+}
+
+// begin puts the first try of this process on disk before it goes out: if it is
+// what kills the process, the next one still keeps its distance.
+func (r *runner) begin(f *family) {
+	r.a.mu.Lock()
+	defer r.a.mu.Unlock()
+	f.memory.Tried = time.Now().Round(0)
+	r.a.writeMemoryLocked()
 }
 
 // notBefore keeps the distance from the last try, also across a restart, and
