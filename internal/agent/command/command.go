@@ -9,6 +9,7 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"path/filepath"
@@ -19,26 +20,35 @@ import (
 
 // Run keeps the hosts right until ctx ends.
 func Run(ctx context.Context, s *Settings, messages io.Writer) error {
-	a, err := s.agent(messages)
+	a, unlock, err := s.agent(messages)
 	if err != nil {
 		return err
 	}
+	defer unlock()
 	a.Run(ctx)
 	return nil
 }
 
 // Once tries every host one time. The error is that of what did not succeed.
 func Once(ctx context.Context, s *Settings, messages io.Writer) error {
-	a, err := s.agent(messages)
+	a, unlock, err := s.agent(messages)
 	if err != nil {
 		return err
 	}
+	defer unlock()
 	return a.Once(ctx)
 }
 
-func (s *Settings) agent(messages io.Writer) (*agent.Agent, error) {
+// agent makes the agent, and holds its state directory until unlock.
+func (s *Settings) agent(messages io.Writer) (a *agent.Agent, unlock func(), err error) {
 	if err := s.Check(); err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if err := agent.MakeDir(s.Agent.Dir); err != nil {
+		return nil, nil, fmt.Errorf("make the state directory: %w; name another: --state-dir DIR", err)
+	}
+	if unlock, err = lock(s.Agent.Dir); err != nil {
+		return nil, nil, err
 	}
 	c := s.Agent
 	c.Watch = source.Watch
@@ -48,7 +58,11 @@ func (s *Settings) agent(messages io.Writer) (*agent.Agent, error) {
 	} else {
 		c.Log = slog.New(slog.NewTextHandler(messages, options))
 	}
-	return agent.New(c)
+	if a, err = agent.New(c); err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	return a, unlock, nil
 }
 
 // StatusFile is where the agent tells what it does.

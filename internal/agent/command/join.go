@@ -94,24 +94,34 @@ func (j *Joined) configure(s *Settings) {
 			block += fmt.Sprintf("key-file = %q\n", path)
 		}
 	}
-	err := os.MkdirAll(filepath.Dir(s.File), 0o755)
-	if err == nil {
-		err = appendTo(s.File, block)
-	}
-	if j.Added = err == nil; !j.Added {
+	if j.Added = appendTo(s.File, block) == nil; !j.Added {
 		j.ToAdd = block
 	}
 }
 
+// appendTo puts a block at the end of a file. What it makes for that can be read
+// by everybody, whatever the umask: the one who joins is often root, and the
+// service that reads it is not. There is no secret in it.
 func appendTo(file, block string) error {
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	dir := filepath.Dir(file)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		if err := os.Chmod(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err == nil {
+		err = f.Chmod(0o644)
+	} else if f, err = os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0); err == nil {
+		block = "\n" + block // the last line may not have ended
+	}
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Size() > 0 {
-		block = "\n" + block // the last line may not have ended
-	}
 	if _, err = f.WriteString(block); err == nil {
 		err = f.Sync()
 	}
