@@ -251,7 +251,7 @@ func (s *Server) doorFail(w http.ResponseWriter, r *http.Request, src ddns.Sourc
 	case ddns.BadProof:
 		// By another name, or the address, all works until the first signature.
 		if len(r.Header["Signature-Input"]) > 0 && s.Authority != "" && !strings.EqualFold(r.Host, s.Authority) {
-			p.Help += "; sign for " + s.Authority + ": this server takes signatures for no other name"
+			p.Help = "sign for " + s.Authority + ", the only name in a URL that this server takes; else " + p.Help
 		}
 	case ddns.Clock:
 		p.Now = s.Service.Now().Unix()
