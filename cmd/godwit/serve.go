@@ -76,11 +76,13 @@ func (c serveCommand) Run(a *app) error {
 		_ = queue.Close()
 		a.stderr = stderr
 	}()
-	useOneProcessor()
 	d, err := open(a.ctx, settings, newLogger(a.stderr, settings.LogLevel, settings.LogJSON))
 	if err != nil {
 		return err
 	}
+	// Not before: nothing is written while hosts are loaded, and the collector's
+	// threads would get in each other's way.
+	useOneProcessor()
 	d.greet(a)
 	return errors.Join(d.serve(a.ctx), d.close())
 }

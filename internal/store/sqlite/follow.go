@@ -75,7 +75,9 @@ func (s *Store) loadAll(loader func() func(*ddns.Host) error) error {
 	return errors.Join(errs...)
 }
 
-// loadChunks reads one range of rows after the other until none is left.
+// loadChunks reads one range of rows after the other until none is left. Each
+// range is read before it is decoded, because SQLite and what follows it fill the
+// processor's instruction cache: row by row takes a tenth longer.
 func (s *Store) loadChunks(next *atomic.Int64, last int64, load func(*ddns.Host) error) error {
 	c, err := openConn(s.file, readerPages, false)
 	if err != nil {
@@ -85,23 +87,32 @@ func (s *Store) loadChunks(next *atomic.Int64, last int64, load func(*ddns.Host)
 	var sum summer
 	var zone zoneMemo
 	var host ddns.Host
-	each := func(row []driver.Value) error {
-		// As octets, which the driver hands over at half the cost of a text; they are ours alone.
+	rows := make([][]byte, 0, loadChunk)
+	keep := func(row []driver.Value) error {
+		// As octets, which the driver hands over at half the cost of a text; they
+		// are ours alone.
 		octets, _ := row[0].([]byte)
-		dns := unsafe.String(unsafe.SliceData(octets), len(octets))
-		if _, err := decodeDNS(&host, dns, &zone, &sum); err != nil {
-			s.damaged(&DamagedError{columnName(dns), err.Error()})
-			return nil
-		}
-		return load(&host)
+		rows = append(rows, octets)
+		return nil
 	}
 	for {
 		from := next.Add(loadChunk) - loadChunk
 		if from > last {
 			return nil
 		}
-		if err := c.query("select cast(dns as blob) from hosts where id between ? and ?", each, from, from+loadChunk-1); err != nil {
+		rows = rows[:0]
+		if err := c.query("select cast(dns as blob) from hosts where id between ? and ?", keep, from, from+loadChunk-1); err != nil {
 			return explain(err)
+		}
+		for _, octets := range rows {
+			dns := unsafe.String(unsafe.SliceData(octets), len(octets))
+			if _, err := decodeDNS(&host, dns, &zone, &sum); err != nil {
+				s.damaged(&DamagedError{columnName(dns), err.Error()})
+				continue
+			}
+			if err := load(&host); err != nil {
+				return err
+			}
 		}
 	}
 }
