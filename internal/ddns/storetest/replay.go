@@ -45,7 +45,8 @@ func (s signer) update(n dnsname.Name, created int64, source netip.Addr, changes
 // token's and an operator's, in turn, for so many steps, and after each sends
 // everything that was accepted until then once more, through either instance,
 // from either source, in both windows' edges and with the clock a day off.
-// Nothing of it may change anything.
+// Nothing of it may change anything. At last both get one request, and one join
+// code, many times at once.
 //
 // open returns a store, which is also a [ddns.Sealer].
 func Replay(t *testing.T, steps int, open func(t *testing.T) ddns.Store) {
@@ -161,5 +162,40 @@ func Replay(t *testing.T, steps int, open func(t *testing.T) ddns.Store) {
 	}
 	if taken != 1 {
 		t.Errorf("one signed request was taken %d times", taken)
+	}
+
+	// So do they one join code, each time for another key.
+	code, err := instances[0].AddToken(ctx, n, ddns.TokenSpec{Join: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof, _ := ddns.ParseCode(code.Code.Reveal())
+	for i := range got {
+		group.Go(func() {
+			_, got[i] = instances[i%2].Join(ctx, "join", ddns.SourceOf(sources[i/2%2]), proof, bytes.Repeat([]byte{byte(100 + i)}, ddns.KeySize))
+		})
+	}
+	group.Wait()
+	_, list, err := s.Host(ctx, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var won ed25519.PublicKey
+	for _, c := range list {
+		if c.ID == code.Credential.ID {
+			won = c.Verifier
+		}
+	}
+	for i, err := range got {
+		r, _ := errors.AsType[*ddns.Refusal](err)
+		switch wins := len(won) > 0 && won[0] == byte(100+i); {
+		case err == nil != wins:
+			t.Errorf("join %d: %v, and the key is %x", i, err, won)
+		case err != nil && (r == nil || r.Code != ddns.BadProof):
+			t.Errorf("join %d: %v", i, err)
+		}
+	}
+	if len(won) != ddns.KeySize {
+		t.Errorf("nobody joined: %+v", list)
 	}
 }
