@@ -424,6 +424,36 @@ func TestOneFamily(t *testing.T) {
 	})
 }
 
+// TestGatewayLosesFamily: a family that worked, and for which a gateway now says
+// that it goes nowhere, is looked after as closely as without any network.
+func TestGatewayLosesFamily(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		live(t, w, w.config(io.Discard), func(a *agent.Agent) {
+			pass(time.Minute)
+			w.set(func() {
+				w.broken = func(f agent.Family) error {
+					if f == agent.IPv4 {
+						return &net.OpError{Op: "dial", Err: syscall.ENETUNREACH}
+					}
+					return nil
+				}
+			})
+			pass(time.Hour)
+			if s := a.Status(); s.Health(time.Now()) == nil || s.Hosts[0].Families[0].State != agent.StateTrouble {
+				t.Errorf("%+v", s)
+			}
+			w.set(func() { w.broken = nil })
+			w.move(moved)
+			pass(2 * time.Minute)
+			if !w.right(agent.IPv4) {
+				t.Errorf("DNS shows %v two minutes after the repair", w.shows)
+			}
+		})
+		w.checkGentle(t)
+	})
+}
+
 // TestRemove: only an explicit setting takes a family away.
 func TestRemove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

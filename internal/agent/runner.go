@@ -245,6 +245,10 @@ func (r *runner) judge(f *family, err error) verdict {
 		return verdict{class: refused, code: "this device"}
 	}
 	v := judge(err)
+	if known, _ := r.remembered(f); v.class == absent && known.IsValid() && r.hasRoute(f.Family) {
+		// This device can send, and a gateway says that it goes nowhere: an outage.
+		return verdict{class: unreachable, code: "unreachable"}
+	}
 	if v.class != unreachable {
 		return v
 	}
