@@ -125,6 +125,7 @@ func (f *front) Close() error {
 // that are left then are broken off.
 func (f *front) wait(ctx context.Context) {
 	defer f.cancel()
+	_ = f.Close() // net/http may have stopped before it knew this listener
 	done := make(chan struct{})
 	go func() {
 		f.served.Wait()
@@ -181,7 +182,10 @@ func (f *front) serve(c net.Conn) {
 			f.hand(&resumed{c, in[:n]}, nil)
 			return
 		}
-		reply := s.seedReply(f.ctx, body, src, nil)
+		// Nobody listens for the client's leaving, so there is an end to it.
+		ctx, cancel := context.WithTimeout(f.ctx, s.Limits.Write)
+		reply := s.seedReply(ctx, body, src, nil)
+		cancel()
 		last := f.closing.Load()
 		now = time.Now()
 		out = reply.appendHTTP(out[:0], now, last)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
 	"godwit/internal/httpserver"
 )
 
@@ -181,6 +182,27 @@ func TestEverydayStop(t *testing.T) {
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// stuckStore reads nothing, for as long as it may.
+type stuckStore struct{ ddns.Store }
+
+func (stuckStore) Host(ctx context.Context, _ dnsname.Name) (*ddns.Host, []*ddns.Credential, error) {
+	<-ctx.Done()
+	return nil, nil, ctx.Err()
+}
+
+// A store that stands still does not keep connections for ever whose clients may
+// have gone: they would be missing to everything else.
+func TestEverydayStuck(t *testing.T) {
+	r := newRig(t, func(c *ddns.Config, f *httpserver.Config) {
+		c.Store = stuckStore{c.Store}
+		f.Limits.Write = 100 * time.Millisecond
+	})
+	c, read := dialTCP(t, r.serve(httpserver.Listener{}))
+	if got := exchange(t, c, read, post(setBody(host1, strings.Repeat("0", 64))), 1)[0]; !strings.HasPrefix(got, "503") {
+		t.Errorf("got %q", got)
 	}
 }
 
