@@ -7,7 +7,9 @@
 #   crowd    1,000 agents that start at once, again with the same address, and so on; the server's limits are its defaults
 #
 # rest and moves need root: each device is a network namespace with an agent of its own. rest needs strace.
+: "${RT:=0}" # threads that share a core in real-time turns burn some of them waiting for one another, and CPU time is the figure here
 . "$(dirname "$0")/lib.sh"
+SERVER_PRE=("${HIGH[@]}" "${SERVER_PRE[@]}")
 [ $# -gt 0 ] || set -- rest moves updates crowd
 : "${PORT_agent_http:=$((PORT_BASE + 80))}" "${PORT_agent_dns:=$((PORT_BASE + 81))}"
 built godwit godwit-agent agentload
@@ -73,7 +75,7 @@ in_rest() {
 	sleep 5 # from here on nothing has to happen for four minutes
 	local i seconds=120 before=() after strace
 	for i in 1 2 3 4; do before[i]="$(switches "$i") $(cpu_ns "$(pid "agent$i")")"; done
-	strace -f -p "$(pid agent0)" -o "$RUN/agent.strace" 2>/dev/null & strace=$!
+	strace -f -ttt -p "$(pid agent0)" -o "$RUN/agent.strace" 2>/dev/null & strace=$!
 	sleep "$seconds"
 	for i in 1 2 3 4; do
 		after="$(switches "$i") $(cpu_ns "$(pid "agent$i")")"
@@ -83,8 +85,9 @@ in_rest() {
 				v["VmRSS:"] / 1024, v["VmHWM:"] / 1024, v["Threads:"], s, y[1] - x[1], (y[2] - x[2]) / 1000 }' "/proc/$(pid "agent$i")/status"
 	done
 	kill -INT "$strace"; wait "$strace"
-	# Calls that returned. epoll_pwait is where the runtime waits for our timers and connections, a futex of 60 s its own look around.
-	awk '{ sub(/^[0-9]+ +/, ""); sub(/^<\.\.\. /, "") } / = / && !/^restart_syscall/ { sub(/[ (].*/, ""); n[$0]++ }
+	# Calls that returned, but for those that strace itself interrupted. epoll_pwait is where the runtime waits for our timers and
+	# connections, a futex of 60 s its own look around.
+	awk 'NR == 1 { began = $2 } $2 < began + 1 { next } { sub(/^[0-9]+ +[0-9.]+ /, ""); sub(/^<\.\.\. /, "") } / = / { sub(/[ (].*/, ""); n[$0]++ }
 		END { printf "watched epoll_pwait=%d read=%d", n["epoll_pwait"], n["read"]; delete n["epoll_pwait"]; delete n["read"]
 			for (k in n) printf " %s=%d", k, n[k]; print "" }' "$RUN/agent.strace"
 }

@@ -4,15 +4,19 @@ package main
 
 import (
 	"bufio"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"godwit/internal/agent"
@@ -122,6 +126,9 @@ func updates() error {
 		}
 	}
 	for range *rounds {
+		if err := verify(); err != nil {
+			return err
+		}
 		for _, flight := range []int{1, *hosts} {
 			for i, d := range doors {
 				if *only != "" && *only != d.name {
@@ -134,6 +141,36 @@ func updates() error {
 		}
 	}
 	return nil
+}
+
+// verify prints what a single check of a signature takes on this machine at this
+// time: no update can cost less.
+func verify() error {
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return err
+	}
+	const n = 500
+	message := make([]byte, 300) // the length of what an update signs
+	signature := ed25519.Sign(private, message)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := threadCPU()
+	for range n {
+		if !ed25519.Verify(public, message, signature) {
+			return errors.New("a signature is not what it should be")
+		}
+	}
+	fmt.Printf("ed25519 cpu_us=%.1f\n", float64((threadCPU()-before).Nanoseconds())/1e3/n)
+	return nil
+}
+
+// threadCPU is what the calling thread has spent on a CPU.
+func threadCPU() time.Duration {
+	const rusageThread = 1 // getrusage(2); package syscall has no name for it
+	var r syscall.Rusage
+	_ = syscall.Getrusage(rusageThread, &r) // the arguments are right
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 // load prints one row.
