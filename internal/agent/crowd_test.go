@@ -68,8 +68,9 @@ func (c *crowd) peak(from, to time.Duration) int {
 	return most
 }
 
-// TestCrowd: a thousand agents that start at once, against a server that works,
-// one that is down for three minutes, and one that can do a fifth of it.
+// TestCrowd: a thousand agents that start at once, against a server that is down
+// for three minutes, and one that can do a fifth of it. For one that works see
+// TestCrowdAtDaemon.
 func TestCrowd(t *testing.T) {
 	const window = 10 // seconds
 	agents := 1000
@@ -86,7 +87,6 @@ func TestCrowd(t *testing.T) {
 		mend time.Duration // when the server is all right
 		done time.Duration // when all must be right
 	}{
-		{"all is well", func(*crowd) {}, 0, window * time.Second},
 		{"down", func(c *crowd) { c.down = true }, 3 * time.Minute, 5 * time.Minute},
 		{"busy", func(c *crowd) { c.busy = agents / window / 5 }, 0, 5 * time.Minute},
 	} {
@@ -120,7 +120,7 @@ func TestCrowd(t *testing.T) {
 					t.Errorf("%d of %d agents are right after %s", len(c.right), agents, tt.done)
 				}
 				c.mu.Unlock()
-				pass(6 * time.Minute)
+				pass(2 * time.Minute)
 				if peak := c.peak(0, time.Hour); peak > 2*agents/window {
 					t.Errorf("%d requests in one second, want at most %d", peak, 2*agents/window)
 				}
@@ -167,7 +167,7 @@ func TestManyHosts(t *testing.T) {
 	})
 }
 
-// TestMisbehaves: a server of which one answer in twenty is wrong, for two days in
+// TestMisbehaves: a server of which one answer in twenty is wrong, for a day in
 // which the device moves every hour. DNS never shows what was never the
 // device's address.
 func TestMisbehaves(t *testing.T) {
@@ -195,7 +195,7 @@ func TestMisbehaves(t *testing.T) {
 		c := w.config(io.Discard)
 		c.Dir, c.Watch = "", w.watch
 		live(t, w, c, func(*agent.Agent) {
-			for i := range 24 * 2 {
+			for i := range 24 {
 				to := []map[agent.Family]netip.Addr{home, moved}[i%2]
 				for _, addr := range to {
 					ever[addr] = true

@@ -90,6 +90,7 @@ func TestNamedIsCheap(t *testing.T) {
 		w := newWorld(t)
 		var log safe
 		c := w.config(&log)
+		c.Dir = ""
 		s := &fake{name: "interface h0", found: home}
 		c.Targets[0].IPv4.Sources, c.Targets[0].IPv6.Sources = []agent.Source{s}, []agent.Source{s}
 		live(t, w, c, func(*agent.Agent) { pass(30 * time.Hour) })
@@ -120,33 +121,6 @@ func TestBehind(t *testing.T) {
 			}
 		})
 	}
-}
-
-// FuzzState: whatever is in the state file, an agent starts, and believes only
-// addresses of the right family.
-func FuzzState(f *testing.F) {
-	for _, text := range []string{
-		`{"targets":{"nas.dyn.example.com@ddns.example.com":{"offset":-9,"last_created":1,"families":{"IPv4":{"address":"198.51.100.7"},"IPv6":{"address":"198.51.100.7"}}}}}`,
-		`{"targets":{"nas.dyn.example.com@ddns.example.com":null}}`, `{"targets":{"nas.dyn.example.com@ddns.example.com":{"families":{"IPv4":null}}}}`,
-		`{"targets":null}`, `null`, `[]`, `{`, "",
-	} {
-		f.Add(text)
-	}
-	dir := f.TempDir()
-	f.Fuzz(func(t *testing.T, text string) {
-		if err := os.WriteFile(filepath.Join(dir, agent.StateName), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		a, err := agent.New(agent.Config{Dir: dir, Targets: []agent.Target{{Server: server, Host: host, KeyFile: "none"}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, family := range a.Status().Hosts[0].Families {
-			if family.Address.IsValid() && family.Address.Is4() != (i == 0) {
-				t.Fatalf("%+v", family)
-			}
-		}
-	})
 }
 
 // FuzzKey: a key that is read can be written and read to the same, and an error

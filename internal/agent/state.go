@@ -122,22 +122,40 @@ func (s *Status) Health(now time.Time) error {
 
 // ReadStatus reads the status file of an agent.
 func ReadStatus(path string) (*Status, error) {
-	s := &Status{}
-	err := readJSON(path, s)
+	data, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no status at %s: no agent has run here; start it: godwit agent run", path)
 	}
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	s := &Status{}
+	if err := json.Unmarshal(data, s); err != nil {
+		return nil, damaged(path, err)
+	}
+	return s, nil
 }
 
 // readMemory reads the state file. One that cannot be understood is as none:
 // all that is lost is one request that would not have been needed.
 func readMemory(path string) (*memory, error) {
-	m := &memory{}
-	err := readJSON(path, m)
+	data, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+		data, err = []byte("{}"), nil
 	}
+	m, damage := parseMemory(data)
+	switch {
+	case err != nil:
+		return m, err
+	case damage != nil:
+		return m, damaged(path, damage)
+	}
+	return m, nil
+}
+
+func parseMemory(data []byte) (*memory, error) {
+	m := &memory{}
+	err := json.Unmarshal(data, m)
 	if err != nil {
 		m = &memory{}
 	}
@@ -171,20 +189,17 @@ func (t *targetMemory) family(f Family) *familyMemory {
 	return m
 }
 
-func readJSON(path string, out any) error {
+func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxStateFile))
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(data, out); err != nil {
-		return fmt.Errorf("%s is damaged: %w; it is written anew by the next godwit agent run", path, err)
-	}
-	return nil
+	return io.ReadAll(io.LimitReader(f, maxStateFile))
+}
+
+func damaged(path string, err error) error {
+	return fmt.Errorf("%s is damaged: %w; it is written anew by the next godwit agent run", path, err)
 }
 
 // writeJSON replaces a file whole. durable: it is on disk when this returns.
