@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -170,7 +171,7 @@ func decode(w http.ResponseWriter, r *http.Request, out any) error {
 // that is not as it should be.
 func strict(data []byte, out any, help string) error {
 	if !checkJSON(data) {
-		return malformed("the body is not one strict JSON object", "send an object without null, without repeated members and in UTF-8; {} says nothing")
+		return malformed("the body is not one strict JSON object", "send an object without null, without repeated members, without capitals in their names and in UTF-8; {} says nothing")
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
@@ -191,8 +192,14 @@ func jsonError(err error) string {
 	if name := (*dnsname.Error)(nil); errors.As(err, &name) {
 		return name.Error()
 	}
-	return strings.TrimPrefix(err.Error(), "json: ")
+	if _, ok := errors.AsType[base64.CorruptInputError](err); ok {
+		return "a member is not base64"
+	}
+	return goWords.Replace(strings.TrimPrefix(err.Error(), "json: "))
 }
+
+// goWords are what netip's errors have around the text that it could not read.
+var goWords = strings.NewReplacer("netip.", "", "ParsePrefix(", "", "ParseAddr(", "", "):", ":")
 
 // query reads the query's parameters, of which only those named are known, each
 // at most once.

@@ -255,7 +255,9 @@ func TestSignedRefusals(t *testing.T) {
 	}
 	for _, body := range []string{``, `[]`, `null`, `{} x`, `{"a":null}`, `{"A":[]}`, `{"a":[],"a":[]}`, `{"b":1}`, `{"a":"192.0.2.1"}`, `{"a":["192.0.2.01"]}`, `{"a":[""]}`,
 		`{"a":["2001:db8::1"]}`, `{"aaaa":["192.0.2.1"]}`, `{"aaaa":["::ffff:192.0.2.1"]}`, `{"aaaa":["fe80::1%eth0"]}`, `{"prefix":""}`, "{\"a\":[\"\xff\"]}"} {
-		wantProblem(t, o.send("PUT", put, home, body, narrow...), 400, "malformed")
+		if p := wantProblem(t, o.send("PUT", put, home, body, narrow...), 400, "malformed"); strings.Contains(p.Detail, "Parse") {
+			t.Errorf("%s: %s", body, p.Detail)
+		}
 	}
 	broken.writes = true
 	closed.now.Move(2 * time.Hour)
