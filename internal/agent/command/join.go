@@ -57,6 +57,11 @@ func Join(ctx context.Context, s *Settings, server, code string) (*Joined, error
 		return nil, err
 	}
 	answer, err := door.Join(ctx, api.Join{Code: bare, PublicKey: key.Public()})
+	var p *api.Problem
+	if errors.As(err, &p) && p.Code == "bad-proof" {
+		// A key that had joined with this code would have been answered again.
+		_ = os.Remove(pending)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("join: %w", err)
 	}
