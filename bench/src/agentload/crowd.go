@@ -52,7 +52,9 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	defer t.tally.mu.Unlock()
 	switch {
 	case err != nil || response.StatusCode != http.StatusOK:
-		t.tally.errors++
+		if t.tally.errors++; t.tally.errors == 1 {
+			fmt.Fprintln(os.Stderr, "agentload: the first of the requests that went wrong:", err, response)
+		}
 	case t.tally.right[t.host].IsZero():
 		t.tally.right[t.host] = time.Now()
 	}
@@ -85,7 +87,7 @@ func start(label string, net8 byte) error {
 		addr := netip.AddrFrom4([4]byte{127, net8, byte(i / 250), byte(1 + i%250)})
 		d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: addr.AsSlice()}, Timeout: 10 * time.Second}
 		over := &transport{&http.Transport{DialContext: d.DialContext}, i, t}
-		state := filepath.Join(*dir, "state", strconv.Itoa(i))
+		state := filepath.Join(*states, strconv.Itoa(i))
 		if err := os.MkdirAll(state, 0o700); err != nil {
 			return err
 		}

@@ -32,6 +32,7 @@ import (
 var (
 	hosts  = flag.Int("hosts", 64, "number of hosts")
 	dir    = flag.String("dir", ".", "`DIR` of the keys")
+	states = flag.String("states", ".", "`DIR` of the agents' states")
 	url    = flag.String("url", "", "the server's `URL`")
 	pid    = flag.Int("pid", 0, "the server's process")
 	dns    = flag.String("dns", "", "the server's DNS `address`")
