@@ -191,7 +191,7 @@ func (s *Server) prove(r *http.Request, body []byte, u *ddns.Update) (err error)
 		return &httpError{string(ddns.BadProof), "a token was sent over plain HTTP, where it is not taken",
 			"use https, or sign the request; the operator can allow it with --http-tokens"}
 	}
-	u.Proof = ddns.TokenProof{Token: ddns.NewSecret(token)}
+	u.Proof = ddns.TokenProof{Token: ddns.NewSecret(strings.TrimLeft(token, " "))} // RFC 9110 section 11.4 allows several
 	return nil
 }
 

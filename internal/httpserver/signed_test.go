@@ -199,7 +199,7 @@ func TestSignedRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	narrow := []string{"Authorization", "bearer " + token.Token.Reveal()}
+	narrow := []string{"Authorization", "bearer  " + token.Token.Reveal()}
 	o.now.Move(time.Minute)
 	now := o.now.Now().Unix()
 	edited := func(edit func(*http.Request)) *httptest.ResponseRecorder {
