@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"godwit/internal/agent"
@@ -116,7 +117,14 @@ func (c agentJoinCommand) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(joined)
 	}
-	joined.Tell(a.stdout, "godwit agent run, or as a service: godwit agent install")
+	run, install := "godwit agent run", "godwit agent install"
+	if c.Config != "" {
+		run, install = run+" --config "+c.Config, install+" --config "+c.Config
+	}
+	if os.Geteuid() > 0 { // -1 on Windows
+		install += " --user"
+	}
+	joined.Tell(a.stdout, run+", or as a service: "+install)
 	return nil
 }
 

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 
 	"github.com/kardianos/service"
 
+	"godwit/internal/agent"
 	"godwit/internal/agent/command"
 )
 
@@ -63,6 +65,13 @@ func (c agentInstallCommand) Run(a *app) error {
 		a.print("%s", strings.TrimRight(serviceText(platform, c.user(), program, config), "\n"))
 		return nil
 	}
+	settings, err := installSettings(config, c.user())
+	if err != nil {
+		return err
+	}
+	if err := protect(settings.Agent.Dir); err != nil {
+		return err
+	}
 	if err := s.Install(); err != nil {
 		return fmt.Errorf("make the service %s: %w; it may need root (sudo), or be there already (godwit agent uninstall)", serviceName, err)
 	}
@@ -71,6 +80,38 @@ func (c agentInstallCommand) Run(a *app) error {
 		return fmt.Errorf("start the service %s: %w; look at its log, and start it yourself", serviceName, err)
 	}
 	a.say("It was started. To see how it is: godwit agent status")
+	return nil
+}
+
+// installSettings refuses a service that would only fail, again and again: who
+// joined without root has keys and settings where root's service does not look.
+func installSettings(config string, user bool) (*command.Settings, error) {
+	s, err := command.Load(command.Flags{Config: config}, command.OS())
+	if err == nil {
+		err = s.Check()
+	}
+	if err != nil && !user {
+		return nil, usage("%s, as the one who installs the service (sudo), or make one of your own: godwit agent install --user", err)
+	}
+	return s, agentUsage(err)
+}
+
+// protect gives the state directory on Windows to the service's user, and takes
+// it from all but the system and its administrators: what is below %ProgramData%
+// can be read by every user. Accounts are named by their well-known SIDs, because
+// their names differ by language. Elsewhere the files' modes do all that.
+func protect(dir string) error {
+	if runtime.GOOS != "windows" {
+		return nil
+	}
+	if err := agent.MakeDir(dir); err != nil {
+		return fmt.Errorf("make the state directory: %w", err)
+	}
+	out, err := exec.Command("icacls", dir, "/inheritance:r", "/grant:r",
+		"*S-1-5-18:(OI)(CI)F", "*S-1-5-32-544:(OI)(CI)F", "*S-1-5-19:(OI)(CI)M").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("give %s to the service: icacls: %w: %s; run this as an administrator", dir, err, strings.TrimSpace(string(out)))
+	}
 	return nil
 }
 
