@@ -232,7 +232,7 @@ func TestDefaultData(t *testing.T) {
 }
 
 func TestUnknownVariableIsWarnedAbout(t *testing.T) {
-	s, err := config.LoadServe(parse(t, "--zone", "dyn.example.org"), environment(map[string]string{"GODWIT_HTTPP": "x", "GODWIT_TARGET": "local:/d"}))
+	s, err := config.LoadServe(parse(t, "--zone", "dyn.example.org"), environment(map[string]string{"GODWIT_HTTPP": "x", "GODWIT_TARGET": "local:/d", "GODWIT_INTERVAL": "1m"}))
 	if err != nil {
 		t.Fatal(err)
 	}
