@@ -53,12 +53,16 @@ lint: ## gofmt, vet and staticcheck alone
 	$(call say,"staticcheck")
 	$(GO) tool staticcheck ./...
 
+# Packages are tested side by side, in this order: what takes longest comes first,
+# lest a processor be idle while the last one is tested.
+longest = ./e2e ./internal/store/sqlite ./internal/store/dynamodb
+
 # Properties are held to the same made-up inputs in every run here; make long
 # makes up new ones, and many more.
 test: export RAPID_SEED = 1
 test: deps lint ## all that CI runs: what the tests need, lint, every test with the race detector, fuzzing for FUZZ_SECONDS
 	$(call say,"tests with the race detector")
-	@scripts/gotest.sh -race -count=1 -timeout 15m ./...
+	@scripts/gotest.sh -race -count=1 -timeout 15m $(longest) ./...
 	$(call say,"fuzzing")
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
 
