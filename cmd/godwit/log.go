@@ -75,13 +75,13 @@ func (q *lineQueue) drain(done chan struct{}) {
 	close(done)
 }
 
-// Close waits until all is written, but not for ever.
-func (q *lineQueue) Close() error {
+// flush waits until all is written, but not for ever.
+func (q *lineQueue) flush() {
 	q.mu.Lock()
 	done := q.writing
 	q.mu.Unlock()
 	if done == nil {
-		return nil
+		return
 	}
 	patience := time.NewTimer(2 * time.Second)
 	defer patience.Stop()
@@ -89,5 +89,4 @@ func (q *lineQueue) Close() error {
 	case <-done:
 	case <-patience.C:
 	}
-	return nil
 }

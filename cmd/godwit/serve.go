@@ -73,7 +73,7 @@ func (c serveCommand) Run(a *app) error {
 	stderr, queue := a.stderr, &lineQueue{w: a.stderr}
 	a.stderr = queue
 	defer func() {
-		_ = queue.Close()
+		queue.flush()
 		a.stderr = stderr
 	}()
 	d, err := open(a.ctx, settings, newLogger(a.stderr, settings.LogLevel, settings.LogJSON))
@@ -84,6 +84,7 @@ func (c serveCommand) Run(a *app) error {
 	// threads would get in each other's way.
 	useOneProcessor()
 	d.greet(a)
+	queue.flush() // who finds that it answers finds what it has said, too
 	return errors.Join(d.serve(a.ctx), d.close())
 }
 
