@@ -62,6 +62,17 @@ func usage(format string, args ...any) error { return &UsageError{fmt.Sprintf(fo
 // Repeated it changes nothing. Interrupted it can be repeated. When CloudFormation
 // does not succeed the error is a [*FailedError], and a change has been undone.
 func (s *Stack) Deploy(ctx context.Context, r Request) (*Result, error) {
+	result, err := s.deploy(ctx, r)
+	if isAPI(err, "AlreadyExistsException", "") {
+		// A run that was interrupted has begun it, and that was on its way when
+		// this one looked.
+		s.Say("The stack %s has come into being meanwhile; going on from there.", s.Name)
+		result, err = s.deploy(ctx, r)
+	}
+	return result, err
+}
+
+func (s *Stack) deploy(ctx context.Context, r Request) (*Result, error) {
 	account, err := s.account(ctx)
 	if err != nil {
 		return nil, err

@@ -80,6 +80,7 @@ func TestStories(t *testing.T) {
 		"somebody else is deploying":         inProgress,
 		"states that need a person":          stuckStates,
 		"interrupted":                        interrupted,
+		"interrupted, and seen late":         seenLate,
 		"a bucket of somebody else":          foreignBucket,
 		"credentials that are no good":       refusedCaller,
 		"stream mode":                        streamMode,
@@ -433,6 +434,23 @@ func interrupted(t *testing.T, w *world) {
 	}
 	if r := w.deploy("godwit", awsstack.Request{Zones: zones("dyn.example.com")}); r.URL == "" {
 		t.Errorf("got %+v", r)
+	}
+}
+
+// What an interrupted run has asked for may take effect after the next one looked.
+func seenLate(t *testing.T, w *world) {
+	w.DNS.AddZone("dyn.example.com")
+	first := w.deploy("godwit", awsstack.Request{Zones: zones("dyn.example.com")})
+	w.Formation.Refuse = func(action string) (string, string) {
+		if action == "DescribeStacks" {
+			w.Formation.Refuse = nil
+			return "ValidationError", "Stack with id godwit does not exist"
+		}
+		return "", ""
+	}
+	r := w.deploy("godwit", awsstack.Request{Zones: zones("dyn.example.com")})
+	if r.Change != "unchanged" || r.URL != first.URL || r.Table != first.Table || !w.heard("The stack godwit has come into being meanwhile; going on from there.") {
+		t.Errorf("got %+v, said\n%s", r, strings.Join(w.said, "\n"))
 	}
 }
 
