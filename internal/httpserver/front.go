@@ -184,7 +184,7 @@ func (f *front) serve(c net.Conn) {
 		}
 		// Nobody listens for the client's leaving, so there is an end to it.
 		ctx, cancel := context.WithTimeout(f.ctx, s.Limits.Write)
-		reply := s.seedReply(ctx, body, src, nil)
+		reply := s.seedReply(ctx, body, src, "", nil)
 		cancel()
 		last := f.closing.Load()
 		now = time.Now()

@@ -34,7 +34,7 @@ func (s *Server) join(w http.ResponseWriter, r *http.Request) {
 		u.Source, err = s.doorSource(r)
 	}
 	if err != nil {
-		s.doorFail(w, r, u.Source, err)
+		s.turnAway(w, r, doorJoin, u, err)
 		return
 	}
 	joined, err := s.Service.Join(r.Context(), doorJoin, u.Source, code, in.PublicKey)

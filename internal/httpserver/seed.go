@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"unicode/utf16"
 
+	"godwit/internal/api"
 	"godwit/internal/ddns"
 	"godwit/internal/dnsname"
 )
@@ -89,21 +90,26 @@ func (s *Server) seed(w http.ResponseWriter, r *http.Request) {
 	room := s.bodies.Get().(*[]byte)
 	defer s.bodies.Put(room)
 	body, whole := readBody(r, *room)
+	src, err := s.source(r)
 	switch {
 	case len(body) > seedBody:
 		w.Header().Set("Connection", "close")
+		s.refused(doorSeed, nowhere, src, r.UserAgent(), &httpError{api.CodeTooLarge, seedTooLarge, ""})
 		seedReply{status: http.StatusRequestEntityTooLarge, text: seedTooLarge}.write(w)
 	case !whole:
+		s.refused(doorSeed, nowhere, src, r.UserAgent(), malformed(seedMalformed, ""))
 		seedReply{status: http.StatusBadRequest, text: seedMalformed}.write(w)
 	default:
-		src, err := s.source(r)
-		s.seedReply(r.Context(), body, src, err).write(w)
+		s.seedReply(r.Context(), body, src, r.UserAgent(), err).write(w)
 	}
 }
 
 // seedReply is the door itself. unknown is why the source is not known, or nil.
-func (s *Server) seedReply(ctx context.Context, body []byte, src ddns.Source, unknown error) seedReply {
-	bad := func(text string) seedReply { return seedReply{status: http.StatusBadRequest, text: text} }
+func (s *Server) seedReply(ctx context.Context, body []byte, src ddns.Source, agent string, unknown error) seedReply {
+	bad := func(text string) seedReply {
+		s.refused(doorSeed, nowhere, src, agent, malformed(text, ""))
+		return seedReply{status: http.StatusBadRequest, text: text}
+	}
 	req, ok := parseSeed(body)
 	if !ok {
 		return bad(seedMalformed)
@@ -138,7 +144,7 @@ func (s *Server) seedReply(ctx context.Context, body []byte, src ddns.Source, un
 		}
 		return seedReply{status: http.StatusOK, text: src.Addr.String()}
 	}
-	return s.seedSet(ctx, src, string(req.host), hash)
+	return s.seedSet(ctx, src, agent, string(req.host), hash)
 }
 
 // readBody reads a body into room, which is one octet longer than a body may
@@ -158,7 +164,7 @@ func readBody(r *http.Request, room []byte) (body []byte, whole bool) {
 	return room, false
 }
 
-func (s *Server) seedSet(ctx context.Context, src ddns.Source, host string, hash [sha256.Size]byte) seedReply {
+func (s *Server) seedSet(ctx context.Context, src ddns.Source, agent, host string, hash [sha256.Size]byte) seedReply {
 	name, err := dnsname.Parse(host)
 	if err != nil {
 		name = nowhere
@@ -167,7 +173,7 @@ func (s *Server) seedSet(ctx context.Context, src ddns.Source, host string, hash
 		Host: name, Door: doorSeed, Source: src,
 		Proof: ddns.SeedProof{Source: src, Host: host, Hash: hash},
 	})
-	s.logUpdate(ctx, name, doorSeed, src, out, err)
+	s.logUpdate(ctx, name, doorSeed, src, agent, out, err)
 	switch {
 	case err != nil:
 		return seedRefusal(err)
@@ -294,8 +300,11 @@ func appendHex4(b []byte, r rune) []byte {
 
 // logUpdate writes the one line that an update leaves: changes and refusals for
 // everyday reading, the rest for debugging. A limit that is exceeded is such a
-// rest: a flood must not fill the log.
-func (s *Server) logUpdate(ctx context.Context, host dnsname.Name, door string, src ddns.Source, out ddns.Outcome, err error) {
+// rest: a flood must not fill the log. Refusals are told to Config.Refused too.
+func (s *Server) logUpdate(ctx context.Context, host dnsname.Name, door string, src ddns.Source, agent string, out ddns.Outcome, err error) {
+	if err != nil {
+		s.refused(door, host, src, agent, err)
+	}
 	level, outcome := slog.LevelInfo, "changed"
 	var cause error
 	if refusal := (*ddns.Refusal)(nil); errors.As(err, &refusal) {

@@ -56,6 +56,9 @@ type Config struct {
 	Ready  func() error
 	Limits Limits
 	Log    *slog.Logger // nil: nothing is logged
+	// Refused is told of every request for a change that is refused, guesses too.
+	// It is called while its sender waits, by many at once. nil: nobody is.
+	Refused func(RefusedRequest)
 
 	// AdminTokenHash is HashAdminToken of the admin token. Zero: the admin API
 	// is refused over TCP.

@@ -31,11 +31,11 @@ func (s *Server) setAddresses(w http.ResponseWriter, r *http.Request) {
 		err = s.prove(r, body, &u)
 	}
 	if err != nil {
-		s.doorFail(w, r, u.Source, err)
+		s.turnAway(w, r, doorSigned, u, err)
 		return
 	}
 	out, err := s.Service.Update(r.Context(), u)
-	s.logUpdate(r.Context(), u.Host, doorSigned, u.Source, out, err)
+	s.logUpdate(r.Context(), u.Host, doorSigned, u.Source, r.UserAgent(), out, err)
 	if err != nil {
 		s.doorFail(w, r, u.Source, err)
 		return
@@ -61,12 +61,12 @@ func (s *Server) getAddresses(w http.ResponseWriter, r *http.Request) {
 		err = s.prove(r, body, &u)
 	}
 	if err != nil {
-		s.doorFail(w, r, u.Source, err)
+		s.turnAway(w, r, doorSigned, u, err)
 		return
 	}
 	host, err := s.Service.Look(r.Context(), u)
 	if err != nil {
-		s.logUpdate(r.Context(), u.Host, doorSigned, u.Source, ddns.Outcome{}, err)
+		s.logUpdate(r.Context(), u.Host, doorSigned, u.Source, r.UserAgent(), ddns.Outcome{}, err)
 		s.doorFail(w, r, u.Source, err)
 		return
 	}
@@ -92,7 +92,7 @@ func (s *Server) replaceKey(w http.ResponseWriter, r *http.Request) {
 		err = s.prove(r, body, &u)
 	}
 	if err != nil {
-		s.doorFail(w, r, u.Source, err)
+		s.turnAway(w, r, doorSigned, u, err)
 		return
 	}
 	joined, err := s.Service.ReplaceKey(r.Context(), u, in.PublicKey)
@@ -169,7 +169,7 @@ func (s *Server) prove(r *http.Request, body []byte, u *ddns.Update) (err error)
 		return err
 	}
 	if len(r.Header["Signature-Input"]) > 0 {
-		m, err := signature.Parse(r, body, s.Authority)
+		m, err := signature.Parse(signature.RequestOf(r, body, s.Authority))
 		if err == nil {
 			u.Proof = ddns.SignatureProof{KeyID: m.KeyID, Created: m.Created, Verify: m.Verify, CheckTime: func(now time.Time) *ddns.Refusal {
 				if e, ok := errors.AsType[*signature.Error](m.CheckTime(now)); ok {
@@ -227,7 +227,7 @@ func addresses(h *ddns.Host) api.Addresses {
 // joined answers a request that brings a key.
 func (s *Server) joined(w http.ResponseWriter, r *http.Request, u ddns.Update, j ddns.Joined, err error) {
 	if err != nil {
-		s.logUpdate(r.Context(), u.Host, u.Door, u.Source, ddns.Outcome{}, err)
+		s.logUpdate(r.Context(), u.Host, u.Door, u.Source, r.UserAgent(), ddns.Outcome{}, err)
 		s.doorFail(w, r, u.Source, err)
 		return
 	}
@@ -235,8 +235,17 @@ func (s *Server) joined(w http.ResponseWriter, r *http.Request, u ddns.Update, j
 	if j.New {
 		status = http.StatusCreated
 	}
-	s.logUpdate(r.Context(), j.Host.Name, u.Door, u.Source, ddns.Outcome{Changed: j.New, Host: j.Host}, nil)
+	s.logUpdate(r.Context(), j.Host.Name, u.Door, u.Source, r.UserAgent(), ddns.Outcome{Changed: j.New, Host: j.Host}, nil)
 	reply(w, status, api.Joined{Host: j.Host.Name.String(), Credential: j.Credential.ID, Now: s.Service.Now().Unix()})
+}
+
+// turnAway answers a request that does not get as far as the core.
+func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, door string, u ddns.Update, err error) {
+	if !u.Source.Addr.IsValid() {
+		u.Source, _ = s.source(r) // zero is what there is to tell then
+	}
+	s.refused(door, u.Host, u.Source, r.UserAgent(), err)
+	s.doorFail(w, r, u.Source, err)
 }
 
 // doorFail answers a request of the signed door that was not done.
