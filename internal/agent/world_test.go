@@ -177,7 +177,7 @@ func (w *world) serve(out http.ResponseWriter, r *http.Request, f agent.Family, 
 	}
 	var created int64
 	if w.token == "" {
-		m, err := signature.Parse(r, body, "ddns.example.com")
+		m, err := signature.Parse(signature.RequestOf(r, body, "ddns.example.com"))
 		switch {
 		case err != nil || m.KeyID != w.key.Credential || !m.Verify(w.key.Public()):
 			refuse("bad-proof", http.StatusUnauthorized)

@@ -24,7 +24,7 @@ func BenchmarkParse(b *testing.B) {
 	r, body := vectors[1].received(), []byte(vectors[1].body)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := signature.Parse(r, body, authority); err != nil {
+		if _, err := signature.Parse(signature.RequestOf(r, body, authority)); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -34,7 +34,7 @@ func BenchmarkParseAndVerify(b *testing.B) {
 	r, body, key := vectors[1].received(), []byte(vectors[1].body), publicKey(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		if m, err := signature.Parse(r, body, authority); err != nil || !m.Verify(key) {
+		if m, err := signature.Parse(signature.RequestOf(r, body, authority)); err != nil || !m.Verify(key) {
 			b.Fatal("does not hold", err)
 		}
 	}

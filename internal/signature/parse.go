@@ -28,29 +28,47 @@ type Message struct {
 	signature [ed25519.SignatureSize]byte
 }
 
-// Parse reads the signature of a request that a server received. body is all of
-// it, as it came. authority is the one that the server answers to, as
-// [Authority] writes it: what was signed for another one will not verify, and
-// the Host field, which a proxy may rewrite, is not looked at. "" is the
-// authority that the request itself names.
-//
-// The request is only read; its Body is not. The cost is bounded by 4096 octets
-// of each header field and the length of body. The error is an [*Error].
-func Parse(r *http.Request, body []byte, authority string) (*Message, error) {
-	label, m, err := chosen(r.Header)
+// Request is what a signature has to do with of a request that a server received.
+type Request struct {
+	Method string
+	// Target is the request target as it came.
+	Target string
+	// Authority is the one that the server answers to, as the function [Authority]
+	// writes it: what was signed for another one will not verify, and Host, which a
+	// proxy may rewrite, is not looked at. "" is the authority that the request
+	// itself names.
+	Authority string
+	Host      string // as it came
+	TLS       bool   // whether it came by TLS, of which the default port of Host depends
+	// The lines of the header fields Signature-Input, Signature and Content-Digest.
+	Input, Signature, Digest []string
+	Body                     []byte // all of it, as it came
+}
+
+// RequestOf is the Request that net/http has read; its Body is not looked at.
+func RequestOf(r *http.Request, body []byte, authority string) Request {
+	return Request{Method: r.Method, Target: requestTarget(r.RequestURI, r.URL), Authority: authority, Host: r.Host, TLS: r.TLS != nil,
+		Input: r.Header["Signature-Input"], Signature: r.Header["Signature"], Digest: r.Header["Content-Digest"], Body: body}
+}
+
+// Parse reads the signature of a request. The cost is bounded by 4096 octets of
+// each header field and the length of the body. The error is an [*Error].
+func Parse(r Request) (*Message, error) {
+	label, m, err := chosen(r.Input)
 	if err != nil {
 		return nil, err
 	}
+	authority := r.Authority
 	if authority == "" {
 		scheme := "http"
-		if r.TLS != nil {
+		if r.TLS {
 			scheme = "https"
 		}
 		if authority, err = Authority(scheme, r.Host); err != nil {
 			return nil, err
 		}
 	}
-	t, err := newTarget(r.Method, authority, requestTarget(r.RequestURI, r.URL))
+	t, err := newTarget(r.Method, authority, r.Target)
 	if err != nil {
 		return nil, err
 	}
@@ -62,14 +80,14 @@ func Parse(r *http.Request, body []byte, authority string) (*Message, error) {
 	if err := out.readParams(m.params); err != nil {
 		return nil, err
 	}
-	if err := out.readSignature(r.Header, label); err != nil {
+	if err := out.readSignature(r.Signature, label); err != nil {
 		return nil, err
 	}
 	if t.method != http.MethodGet {
-		if t.digest, err = checkDigest(r.Header, body); err != nil {
+		if t.digest, err = checkDigest(r.Digest, r.Body); err != nil {
 			return nil, err
 		}
-	} else if len(body) > 0 {
+	} else if len(r.Body) > 0 {
 		return nil, malformed("a signed GET has a body, which nothing covers", "leave the body out")
 	}
 	out.base = t.base(m.items, m.value)
@@ -101,8 +119,8 @@ func (m *Message) CheckTime(now time.Time) error {
 }
 
 // chosen is the one member of Signature-Input that has our tag, and its label.
-func chosen(h http.Header) (label string, m *member, err error) {
-	_, inputs, err := field(h, "Signature-Input")
+func chosen(lines []string) (label string, m *member, err error) {
+	_, inputs, err := field("Signature-Input", lines)
 	if err != nil {
 		return "", nil, err
 	}
@@ -125,8 +143,7 @@ func chosen(h http.Header) (label string, m *member, err error) {
 
 // field reads a header field that is a dictionary, its lines joined as RFC 9110
 // section 5.3 says. One that is not there has no members.
-func field(h http.Header, name string) (joined string, members []member, err error) {
-	lines := h[name]
+func field(name string, lines []string) (joined string, members []member, err error) {
 	size := 0
 	for _, line := range lines {
 		size += len(line) + len(", ")
@@ -222,8 +239,8 @@ func unquote(item string) (string, bool) {
 	return item[1 : len(item)-1], true
 }
 
-func (m *Message) readSignature(h http.Header, label string) error {
-	_, members, err := field(h, "Signature")
+func (m *Message) readSignature(lines []string, label string) error {
+	_, members, err := field("Signature", lines)
 	if err != nil {
 		return err
 	}
@@ -236,8 +253,8 @@ func (m *Message) readSignature(h http.Header, label string) error {
 
 // checkDigest holds the body to Content-Digest, whose text it returns. Digests
 // by other algorithms are not looked at (RFC 9530 section 2).
-func checkDigest(h http.Header, body []byte) (string, error) {
-	joined, members, err := field(h, "Content-Digest")
+func checkDigest(lines []string, body []byte) (string, error) {
+	joined, members, err := field("Content-Digest", lines)
 	if err != nil {
 		return "", err
 	}

@@ -57,7 +57,7 @@ func TestSignedIsRead(t *testing.T) {
 		}
 		signed++
 		got := overWire(t, r, body)
-		m, err := signature.Parse(got, body, "")
+		m, err := signature.Parse(signature.RequestOf(got, body, ""))
 		if err != nil {
 			t.Fatalf("%s: %v", u, err)
 		}
@@ -69,7 +69,7 @@ func TestSignedIsRead(t *testing.T) {
 		}
 		if method != http.MethodGet {
 			longer := append(body[:len(body):len(body)], rapid.Byte().Draw(t, "one more"))
-			if _, err := signature.Parse(got, longer, ""); !errors.Is(err, signature.ErrDigest) {
+			if _, err := signature.Parse(signature.RequestOf(got, longer, "")); !errors.Is(err, signature.ErrDigest) {
 				t.Fatalf("another body: %v", err)
 			}
 		}
@@ -80,7 +80,7 @@ func TestSignedIsRead(t *testing.T) {
 		} {
 			bent := got.Clone(got.Context())
 			bend(bent)
-			if m, err := signature.Parse(bent, body, ""); err == nil && m.Verify(key.Public().(ed25519.PublicKey)) {
+			if m, err := signature.Parse(signature.RequestOf(bent, body, "")); err == nil && m.Verify(key.Public().(ed25519.PublicKey)) {
 				t.Fatalf("another %s still holds", name)
 			}
 		}

@@ -26,7 +26,7 @@ func next(t testing.TB, s *signature.Signer, now time.Time) int64 {
 	if err := s.Sign(r, []byte("{}"), now); err != nil {
 		t.Fatal(err)
 	}
-	m, err := signature.Parse(overWire(t, r, []byte("{}")), []byte("{}"), authority)
+	m, err := signature.Parse(signature.RequestOf(overWire(t, r, []byte("{}")), []byte("{}"), authority))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestSignAgain(t *testing.T) {
 		if err := s.Sign(r, []byte("{}"), clock); err != nil {
 			t.Fatal(err)
 		}
-		m, err := signature.Parse(overWire(t, r, []byte("{}")), []byte("{}"), "")
+		m, err := signature.Parse(signature.RequestOf(overWire(t, r, []byte("{}")), []byte("{}"), ""))
 		if err != nil || !m.Verify(publicKey(t)) || m.Created != created+i {
 			t.Fatalf("signed %d times: %v, %v", i+1, m, err)
 		}
@@ -122,7 +122,7 @@ func TestHostBehindProxy(t *testing.T) {
 	}
 	got := overWire(t, r, []byte("{}"))
 	got.TLS = nil // the proxy ends it
-	m, err := signature.Parse(got, []byte("{}"), "")
+	m, err := signature.Parse(signature.RequestOf(got, []byte("{}"), ""))
 	if err != nil || !m.Verify(publicKey(t)) {
 		t.Errorf("Host %q: %v, %v", got.Host, m, err)
 	}
@@ -158,7 +158,7 @@ func TestOrder(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				m, err := signature.Parse(overWire(t, r, nil), []byte("{}"), "")
+				m, err := signature.Parse(signature.RequestOf(overWire(t, r, nil), []byte("{}"), ""))
 				if err != nil {
 					t.Error(err)
 					return
@@ -223,7 +223,7 @@ func TestLearn(t *testing.T) {
 		case err != nil:
 			t.Error(err)
 		default: // far from any time, but a signature
-			if _, err := signature.Parse(overWire(t, r, nil), []byte("{}"), ""); err != nil {
+			if _, err := signature.Parse(signature.RequestOf(overWire(t, r, nil), []byte("{}"), "")); err != nil {
 				t.Errorf("after a server's time of %d: %v", nonsense.Unix(), err)
 			}
 		}

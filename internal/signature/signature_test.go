@@ -88,7 +88,7 @@ func (w wire) received() *http.Request {
 }
 
 func (w wire) parse() (*signature.Message, error) {
-	return signature.Parse(w.received(), []byte(w.body), "")
+	return signature.Parse(signature.RequestOf(w.received(), []byte(w.body), ""))
 }
 
 // holds tells whether the request proves that the test key signed it.
@@ -231,13 +231,13 @@ func TestAuthorityOfTheServer(t *testing.T) {
 		for bit := range 8 {
 			changed := []byte(authority)
 			changed[i] ^= 1 << bit
-			if m, err := signature.Parse(v.received(), []byte(v.body), string(changed)); err == nil && m.Verify(publicKey(t)) {
+			if m, err := signature.Parse(signature.RequestOf(v.received(), []byte(v.body), string(changed))); err == nil && m.Verify(publicKey(t)) {
 				t.Errorf("holds at %q", changed)
 			}
 		}
 	}
 	v.host = "10.0.0.1:8053" // as a proxy rewrites it
-	m, err := signature.Parse(v.received(), []byte(v.body), authority)
+	m, err := signature.Parse(signature.RequestOf(v.received(), []byte(v.body), authority))
 	if err != nil || !m.Verify(publicKey(t)) {
 		t.Errorf("does not hold behind a proxy that rewrites Host: %v", err)
 	}
@@ -560,7 +560,7 @@ func TestOverTheWire(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		m, err := signature.Parse(r, body, "")
+		m, err := signature.Parse(signature.RequestOf(r, body, ""))
 		switch {
 		case err != nil:
 			http.Error(w, err.Error(), http.StatusBadRequest)

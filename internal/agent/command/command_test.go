@@ -195,7 +195,7 @@ func (g *registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse("bad-proof", 401)
 		return
 	case strings.HasSuffix(r.URL.Path, api.KeyPath):
-		m, err := signature.Parse(r, body, "")
+		m, err := signature.Parse(signature.RequestOf(r, body, ""))
 		if err != nil || !m.Verify(g.keys[m.KeyID]) {
 			refuse("bad-proof", 401)
 			return
