@@ -192,7 +192,7 @@ func (w *Writer) both(owner []byte, m *match, rrtype uint16) {
 	switch {
 	case rrtype == dns.TypeA || rrtype == dns.TypeAAAA:
 		w.addresses(owner, &m.host, rrtype)
-	case rrtype == dns.TypeTXT && len(m.host.txt) > 0:
+	case rrtype == dns.TypeTXT && len(m.host.txt)+len(m.host.challenge) > 0:
 		ttl := m.host.ttl
 		if static != nil {
 			// One RRset, one TTL (RFC 2181 section 5.2): the shorter one.
@@ -201,10 +201,12 @@ func (w *Writer) both(owner []byte, m *match, rrtype uint16) {
 				w.record(owner, rrtype, ttl, rdata)
 			}
 		}
-		for txt := m.host.txt; len(txt) > 0; {
-			n := 2 + int(binary.BigEndian.Uint16(txt))
-			w.record(owner, rrtype, ttl, txt[2:n])
-			txt = txt[n:]
+		for _, txt := range [...][]byte{m.host.txt, m.host.challenge} {
+			for len(txt) > 0 {
+				n := 2 + int(binary.BigEndian.Uint16(txt))
+				w.record(owner, rrtype, ttl, txt[2:n])
+				txt = txt[n:]
+			}
 		}
 		return
 	}

@@ -29,6 +29,7 @@ type host struct {
 	ttl        uint32
 	a, aaaa    []byte // 4 and 16 octets each
 	txt        []byte // a length of 2 octets before each record's data
+	challenge  []byte // the same, of texts that are the server's own
 }
 
 // The first octet of a stored host says which parts follow. They come in this
@@ -39,9 +40,13 @@ const (
 	hasA
 	hasAAAA
 	hasTXT
+	hasChallenge
 )
 
-func (h *host) hasData() bool { return len(h.a) > 0 || len(h.aaaa) > 0 || len(h.txt) > 0 }
+// ofHost tells whether there is something that Set has set.
+func (h *host) ofHost() bool { return len(h.a) > 0 || len(h.aaaa) > 0 || len(h.txt) > 0 }
+
+func (h *host) hasData() bool { return h.ofHost() || len(h.challenge) > 0 }
 
 // exists tells whether the name is in DNS; an empty non-terminal is.
 func (h *host) exists() bool { return h.children > 0 || h.hasData() }
@@ -55,7 +60,7 @@ func readHost(value []byte) (h host) {
 	if flags&hasChildren != 0 {
 		h.children, value = uvarint(value)
 	}
-	if flags&(hasA|hasAAAA|hasTXT) == 0 {
+	if flags&(hasA|hasAAAA|hasTXT|hasChallenge) == 0 {
 		return h
 	}
 	ttl, value := uvarint(value)
@@ -67,7 +72,10 @@ func readHost(value []byte) (h host) {
 		h.aaaa, value = part(value)
 	}
 	if flags&hasTXT != 0 {
-		h.txt, _ = part(value)
+		h.txt, value = part(value)
+	}
+	if flags&hasChallenge != 0 {
+		h.challenge, _ = part(value)
 	}
 	return h
 }
@@ -104,7 +112,7 @@ func (h *host) store(buf []byte) []byte {
 	for _, p := range []struct {
 		flag  byte
 		value []byte
-	}{{hasA, h.a}, {hasAAAA, h.aaaa}, {hasTXT, h.txt}} {
+	}{{hasA, h.a}, {hasAAAA, h.aaaa}, {hasTXT, h.txt}, {hasChallenge, h.challenge}} {
 		if len(p.value) > 0 {
 			b[0] |= p.flag
 			b = binary.AppendUvarint(b, uint64(len(p.value)))
@@ -136,7 +144,39 @@ func (z *Zone) Set(owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt []s
 	if generation < old.generation {
 		return nil
 	}
-	next.children = old.children
+	next.children, next.challenge = old.children, old.challenge
+	z.replace(rel, &old, &next)
+	return nil
+}
+
+// challengeTTL is the TTL in seconds of texts where there is no host.
+const challengeTTL = 60
+
+// SetChallenge makes the zone show texts of the server's own at owner, beside
+// those of a host with that name, in place of the ones of the call before; with
+// none given they are gone. They have no part in the host's generations.
+//
+// An error says that owner cannot show them; nothing has changed then.
+func (z *Zone) SetChallenge(owner dnsname.Name, txt []string) error {
+	if err := z.CheckHost(owner); err != nil {
+		return err
+	}
+	rel := owner.Wire()[:len(owner.Wire())-len(z.suffix)]
+	data, err := texts(owner, txt, z.static[rel].set(dns.TypeTXT))
+	if err != nil {
+		return err
+	}
+	old := readHost(z.hosts.find([]byte(rel)))
+	next := old
+	if next.challenge = data; !old.hasData() {
+		next.ttl = challengeTTL
+	}
+	z.replace([]byte(rel), &old, &next)
+	return nil
+}
+
+// replace stores what a name shows in place of what it showed.
+func (z *Zone) replace(rel []byte, old, next *host) {
 	var buf [128]byte // most hosts fit
 	switch was, is := old.hasData(), next.hasData(); {
 	case is && !was:
@@ -154,7 +194,6 @@ func (z *Zone) Set(owner dnsname.Name, ttl uint32, a, aaaa []netip.Addr, txt []s
 	default:
 		z.hosts.put(rel, next.store(buf[:]))
 	}
-	return nil
 }
 
 // state is what Set is to store, and under which relative name. The addresses
@@ -204,7 +243,7 @@ func (z *Zone) Forget(owner dnsname.Name) {
 	}
 	rel := z.relative([]byte(owner.Wire()))
 	h := readHost(z.hosts.find(rel))
-	if h.generation == 0 || h.hasData() {
+	if h.generation == 0 || h.ofHost() {
 		return
 	}
 	h.generation = 0

@@ -13,7 +13,8 @@
 //
 // Any number of goroutines may ask, none of them ever waits, and the ordinary
 // answer allocates nothing. One goroutine at a time may call the methods that
-// change a zone ([Zone.Set], [Zone.Forget], [Zone.SetSerial], [Zone.Fill]);
+// change a zone ([Zone.Set], [Zone.SetChallenge], [Zone.Forget],
+// [Zone.SetSerial], [Zone.Fill]);
 // the caller sees to that. When such a call returns, the next question sees the
 // change. An answer holds an RRset as one Set left it, never a mixture, and who
 // has seen a serial sees every change that was made before it was set.

@@ -53,12 +53,16 @@ type Authority struct {
 	list   []*zone.Zone
 	prints map[dnsname.Name][]byte // fingerprints of static content
 	log    *slog.Logger
+	mu     sync.Mutex // guards changes of the zones
+
+	feed       Feed                      // after Follow
+	challenges map[dnsname.Name][]string // see ShowChallenge
 }
 
 // New makes the zones of a configuration, still without hosts. An error names
 // the file and line of what is wrong.
 func New(configs []ZoneConfig, log *slog.Logger) (*Authority, error) {
-	a := &Authority{prints: make(map[dnsname.Name][]byte), log: log}
+	a := &Authority{prints: make(map[dnsname.Name][]byte), log: log, challenges: make(map[dnsname.Name][]string)}
 	for _, c := range configs {
 		print := sha256.New()
 		for _, ns := range c.NameServers {
@@ -127,6 +131,7 @@ type Loaded struct {
 // *[zone.ClashError] says that a static record stands where a host is.
 func (a *Authority) Follow(ctx context.Context, feed Feed) (Loaded, error) {
 	out := Loaded{Homeless: make(map[dnsname.Name]int)}
+	a.feed = feed
 	for _, z := range a.list {
 		serial, err := feed.Zone(ctx, z.Apex(), a.prints[z.Apex()])
 		if err != nil {
@@ -223,6 +228,8 @@ func (l *loader) add(z *zone.Zone, owner dnsname.Name, ttl uint32, a, aaaa []net
 
 // apply shows one commit: data first, then the serials that stand for it.
 func (a *Authority) apply(c ddns.Commit) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	var room [8]ddns.RRset
 	for _, change := range c.Changes {
 		after := change.After.AppendRRsets(room[:0])

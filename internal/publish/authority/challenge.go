@@ -1,0 +1,64 @@
+package authority
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+
+	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
+)
+
+// ShowChallenge makes DNS show texts of this server's own at owner, such as
+// _acme-challenge.ddns.dyn.example.com, beside those of a host there, in place of
+// the ones of the call before; none takes them away. They are in memory only: a
+// restart forgets them.
+//
+// The SOA serial moves, durably, because to the feed the texts are part of the
+// zone's static content. When the call returns, the next question sees both. An
+// error after the texts are shown is about the serial. Call it after Follow, from
+// one goroutine at a time.
+func (a *Authority) ShowChallenge(ctx context.Context, owner dnsname.Name, texts []string) error {
+	z := a.zone(owner)
+	if z == nil {
+		return fmt.Errorf("%s is in no zone of this server", owner)
+	}
+	a.mu.Lock()
+	err := z.SetChallenge(owner, texts)
+	a.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if a.challenges[owner] = slices.Clone(texts); len(texts) == 0 {
+		delete(a.challenges, owner)
+	}
+	// Not under the lock: the store hands commits to apply meanwhile.
+	serial, err := a.feed.Zone(ctx, z.Apex(), a.fingerprint(z.Apex()))
+	if err != nil {
+		return fmt.Errorf("serial of zone %s: %w", z.Apex(), err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if ddns.Serial(z.Serial()).Before(serial) { // a commit may have moved it further
+		z.SetSerial(uint32(serial))
+	}
+	return nil
+}
+
+// fingerprint is that of a zone's static content and challenges.
+func (a *Authority) fingerprint(apex dnsname.Name) []byte {
+	var lines []string
+	for owner, texts := range a.challenges {
+		if home, _ := a.Zone(owner); home == apex {
+			lines = append(lines, fmt.Sprintf("%s %q\n", owner, texts))
+		}
+	}
+	if len(lines) == 0 {
+		return a.prints[apex]
+	}
+	slices.Sort(lines)
+	sum := sha256.Sum256([]byte(string(a.prints[apex]) + strings.Join(lines, "")))
+	return sum[:]
+}
