@@ -183,6 +183,7 @@ func open(ctx context.Context, settings *config.Serve, log *slog.Logger) (_ *dae
 			return nil, fmt.Errorf("--url %s: %w", settings.URL, err)
 		}
 	}
+	recent := httpserver.NewRecent()
 	d.http, err = httpserver.New(httpserver.Config{
 		Service:        d.service,
 		TrustedProxies: settings.TrustedProxies,
@@ -194,6 +195,8 @@ func open(ctx context.Context, settings *config.Serve, log *slog.Logger) (_ *dae
 		AdminTokenHash: d.adminToken,
 		Zones:          d.zones,
 		Status:         d.status,
+		Noted:          recent.Note,
+		Requests:       recent.List,
 		Backup:         d.backup,
 		Check:          d.check,
 	})

@@ -196,6 +196,31 @@ type History struct {
 	Events []Event `json:"events"` // never null
 }
 
+// Request is requests for changes that came to a door: the newest of those for
+// one host that came from one network (/24 or /48) and had one outcome.
+type Request struct {
+	// Mark orders requests. It means nothing else.
+	Mark   uint64     `json:"mark"`
+	Time   time.Time  `json:"time"`  // of the newest
+	First  time.Time  `json:"first"` // of the oldest
+	Count  uint64     `json:"count"`
+	Door   string     `json:"door"`
+	Host   string     `json:"host,omitempty"` // empty: none in a zone of this server was named
+	Source netip.Addr `json:"source,omitzero"`
+	// UserAgent is what the client calls itself, at most 100 octets of printable ASCII.
+	UserAgent string `json:"user_agent,omitempty"`
+	Outcome   string `json:"outcome"` // Changed, Unchanged, or the code of a refusal
+	Why       string `json:"why,omitempty"`
+	Fix       string `json:"fix,omitempty"`
+}
+
+// Requests are the newest requests for changes, the newest first.
+type Requests struct {
+	Requests []Request `json:"requests"` // never null
+	// Mark is what to give as after to be told only of what comes from now on.
+	Mark uint64 `json:"mark"`
+}
+
 // Zone is one zone that the server serves.
 type Zone struct {
 	Apex        string   `json:"apex"`

@@ -95,6 +95,21 @@ func (c *Client) History(ctx context.Context, host string) (api.History, error) 
 	return out, c.do(ctx, http.MethodGet, path("hosts", host, "history"), nil, nil, &out)
 }
 
+// Requests are the newest requests for changes of a host, and those that named no
+// host of the server's; host "" is all. Only those after a mark are listed, which
+// is 0 or the Mark of an answer before.
+func (c *Client) Requests(ctx context.Context, host string, after uint64) (api.Requests, error) {
+	query := url.Values{}
+	if host != "" {
+		query.Set("host", host)
+	}
+	if after > 0 {
+		query.Set("after", strconv.FormatUint(after, 10))
+	}
+	var out api.Requests
+	return out, c.do(ctx, http.MethodGet, path("requests"), query, nil, &out)
+}
+
 // Tokens are a host's credentials, without secrets.
 func (c *Client) Tokens(ctx context.Context, host string) (api.Tokens, error) {
 	var out api.Tokens

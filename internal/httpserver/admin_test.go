@@ -200,6 +200,12 @@ func TestAdmin(t *testing.T) {
 
 	o.do("GET /v1/admin/status", "/v1/admin/status", "", 200)
 	o.do("GET /v1/admin/zones", "/v1/admin/zones", "", 200)
+	if got := o.do("GET /v1/admin/requests", "/v1/admin/requests", "", 200); len(got["requests"].([]any)) == 0 || got["mark"] == 0.0 {
+		t.Errorf("requests %v", got)
+	}
+	if got := o.do("GET /v1/admin/requests", "/v1/admin/requests?host=other.dyn.example.com&after=0", "", 200); len(got["requests"].([]any)) > 0 {
+		t.Errorf("requests of another host %v", got)
+	}
 	o.do("POST /v1/admin/check", "/v1/admin/check", "", 200)
 	o.do("GET /v1/admin/backup", "/v1/admin/backup", "", 200)
 	o.do("GET /v1/admin/openapi.yaml", "/v1/admin/openapi.yaml", "", 200)
@@ -256,6 +262,8 @@ func TestAdminRefusals(t *testing.T) {
 		{"POST " + hosts, hosts, `{"host":"host1.dyn.example.com"}`, "exists", 409},
 		{"POST " + hosts, hosts, `{"host":"two.dyn.example.com","secret":"shared_secret_1"}`, "malformed", 400},
 		{"POST " + hosts, hosts, `{"host":"example.org"}`, "malformed", 400},
+		{"GET /v1/admin/requests", "/v1/admin/requests?host=..", "", "malformed", 400},
+		{"GET /v1/admin/requests", "/v1/admin/requests?after=yesterday", "", "malformed", 400},
 		{"POST " + hosts, hosts, `{"host":""}`, "malformed", 400},
 		{"POST " + hosts, hosts, `{"host":"a_b.dyn.example.com"}`, "malformed", 400},
 		{"POST " + hosts, hosts, `{}`, "malformed", 400},

@@ -57,6 +57,34 @@ func (s *Server) zones(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, out)
 }
 
+// requests lists the newest requests for changes.
+func (s *Server) requests(w http.ResponseWriter, r *http.Request) {
+	if s.Requests == nil {
+		s.adminFail(w, r, "requests", untold)
+		return
+	}
+	q, err := query(r, "host", "after")
+	var host dnsname.Name
+	if err == nil && q.Has("host") {
+		host, err = parseHost(q.Get("host"))
+	}
+	var after uint64
+	if err == nil && q.Has("after") {
+		if after, err = strconv.ParseUint(q.Get("after"), 10, 64); err != nil {
+			err = malformed("after is not a mark", "give the mark of the answer before, or leave it out")
+		}
+	}
+	var out api.Requests
+	if err == nil {
+		out, err = s.Requests(r.Context(), host, after)
+	}
+	if err != nil {
+		s.adminFail(w, r, "requests", err)
+		return
+	}
+	reply(w, http.StatusOK, out)
+}
+
 func (s *Server) importHosts(w http.ResponseWriter, r *http.Request) {
 	q, err := query(r, "host")
 	var single dnsname.Name

@@ -269,6 +269,8 @@ func fullAdmin(_ *ddns.Config, c *httpserver.Config) {
 	}
 	c.Backup = func(_ context.Context, w io.Writer) error { _, err := io.WriteString(w, "SQLite format 3"); return err }
 	c.Check = func(context.Context) ([]string, error) { return nil, nil }
+	recent := httpserver.NewRecent()
+	c.Noted, c.Requests = recent.Note, recent.List
 }
 
 const adminToken = "correct horse battery staple"

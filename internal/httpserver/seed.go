@@ -300,10 +300,12 @@ func appendHex4(b []byte, r rune) []byte {
 
 // logUpdate writes the one line that an update leaves: changes and refusals for
 // everyday reading, the rest for debugging. A limit that is exceeded is such a
-// rest: a flood must not fill the log. Refusals are told to Config.Refused too.
+// rest: a flood must not fill the log. Config.Noted is told of all of them.
 func (s *Server) logUpdate(ctx context.Context, host dnsname.Name, door string, src ddns.Source, agent string, out ddns.Outcome, err error) {
 	if err != nil {
 		s.refused(door, host, src, agent, err)
+	} else {
+		s.done(door, host, src, agent, out.Changed)
 	}
 	level, outcome := slog.LevelInfo, "changed"
 	var cause error

@@ -30,6 +30,7 @@ import (
 
 	"godwit/internal/api"
 	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
 )
 
 // Config is what a Server is made of.
@@ -56,9 +57,9 @@ type Config struct {
 	Ready  func() error
 	Limits Limits
 	Log    *slog.Logger // nil: nothing is logged
-	// Refused is told of every request for a change that is refused, guesses too.
-	// It is called while its sender waits, by many at once. nil: nobody is.
-	Refused func(RefusedRequest)
+	// Noted is told of every request for a change, guesses too. It is called while
+	// the request's sender waits, by many at once. nil: nobody is.
+	Noted func(Request)
 
 	// AdminTokenHash is HashAdminToken of the admin token. Zero: the admin API
 	// is refused over TCP.
@@ -71,6 +72,8 @@ type Config struct {
 	// there is nothing to tell, and the path answers not-found.
 	Zones  func() []api.Zone
 	Status func(context.Context) (api.Status, error)
+	// Requests are the newest requests for changes; see [Recent.List].
+	Requests func(ctx context.Context, host dnsname.Name, after uint64) (api.Requests, error)
 	// Backup writes a copy of the database.
 	Backup func(context.Context, io.Writer) error
 	// Check looks at the whole store and returns what is wrong with it.

@@ -9,20 +9,20 @@ import (
 	"godwit/internal/httpserver"
 )
 
-// refusedLog keeps what Config.Refused is told.
-type refusedLog struct {
+// requestLog keeps what Config.Noted is told.
+type requestLog struct {
 	mu  sync.Mutex // guards all
-	all []httpserver.RefusedRequest
+	all []httpserver.Request
 }
 
-func (l *refusedLog) note(r httpserver.RefusedRequest) {
+func (l *requestLog) note(r httpserver.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all = append(l.all, r)
 }
 
 // take returns what came since the last call.
-func (l *refusedLog) take() []httpserver.RefusedRequest {
+func (l *requestLog) take() []httpserver.Request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	all := l.all
@@ -31,11 +31,11 @@ func (l *refusedLog) take() []httpserver.RefusedRequest {
 }
 
 // listen makes a server tell the log.
-func (l *refusedLog) listen(_ *ddns.Config, c *httpserver.Config) { c.Refused = l.note }
+func (l *requestLog) listen(_ *ddns.Config, c *httpserver.Config) { c.Noted = l.note }
 
-// TestRefusedIsTold sends what each door refuses, before the core and in it.
-func TestRefusedIsTold(t *testing.T) {
-	var told refusedLog
+// TestRequestsAreTold sends what each door refuses, before the core and in it, and what it does not.
+func TestRequestsAreTold(t *testing.T) {
+	var told requestLog
 	r := newRig(t, told.listen)
 	r.add(host1, secret, ddns.Settings{})
 	agent := "router/1.0 \x01ä" + strings.Repeat("x", 200)
@@ -69,7 +69,7 @@ func TestRefusedIsTold(t *testing.T) {
 			if !got.Host.IsZero() {
 				host = got.Host.String()
 			}
-			if got.Door != c.door || host != c.host || got.Code != c.code || got.Source.String() != home || got.Why == "" || !got.Time.Equal(r.now.Now()) {
+			if got.Door != c.door || host != c.host || got.Outcome != c.code || got.Source.String() != home || got.Why == "" || !got.Time.Equal(r.now.Now()) {
 				t.Errorf("got %+v", got)
 			}
 			if !strings.HasPrefix(got.UserAgent, "router/1.0 xx") || len(got.UserAgent) > 100 {
@@ -81,7 +81,9 @@ func TestRefusedIsTold(t *testing.T) {
 		})
 	}
 	r.set(home, host1, secret)
-	if all := told.take(); len(all) > 0 {
+	r.set(home, host1, secret)
+	all := told.take()
+	if len(all) != 2 || all[0].Outcome != "changed" || all[1].Outcome != "unchanged" || all[0].Host.String() != host1 || all[0].Why != "" {
 		t.Errorf("told of what was not refused: %+v", all)
 	}
 }
