@@ -14,6 +14,12 @@ import (
 // prove reads an update's host with its credentials, and finds the credential
 // for which the proof holds.
 func (s *Service) prove(ctx context.Context, u Update, now time.Time) (*Host, []*Credential, *Credential, *Refusal) {
+	if u.Host.IsZero() {
+		var refusal *Refusal
+		if u.Host, refusal = s.onlyHost(ctx, u, now); refusal != nil {
+			return nil, nil, nil, refusal
+		}
+	}
 	host, credentials, err := s.Store.Host(ctx, u.Host)
 	if errors.Is(err, ErrDamaged) {
 		// No proof can be checked, and a stranger is not to learn that it is there.
@@ -64,7 +70,56 @@ func (s *Service) authenticate(ctx context.Context, host *Host, credentials []*C
 		s.holds(decoyName, s.decoy, proof)
 	}
 	s.evenReads(ctx, host)
+	// Whether there is such a host or not, so it tells a token's holder nothing.
+	c, refusal := s.named(ctx, u, now)
+	switch {
+	case refusal != nil:
+		return nil, refusal
+	case c != nil:
+		return nil, notCovered()
+	}
 	return nil, s.failed(u, now)
+}
+
+// named finds the credential that a token names by its ID and holds for; nil:
+// there is none, or the proof is no such token. It costs the same whether there
+// is such an ID or not, but for what the store makes of it.
+func (s *Service) named(ctx context.Context, u Update, now time.Time) (*Credential, *Refusal) {
+	proof, ok := u.Proof.(TokenProof)
+	id := proof.CredentialID()
+	if !ok || id == "" {
+		return nil, nil
+	}
+	c, err := s.Store.Credential(ctx, id)
+	switch {
+	case errors.Is(err, ErrNoCredential), errors.Is(err, ErrDamaged):
+		c = s.decoy
+	case err != nil:
+		return nil, unavailable("read the credential", err)
+	}
+	if !s.holds(decoyName, c, proof) || !c.usable(now, u.Source) {
+		return nil, nil
+	}
+	return c, nil
+}
+
+// onlyHost is whose update it is that names no host: the one that its token's
+// credential covers.
+func (s *Service) onlyHost(ctx context.Context, u Update, now time.Time) (dnsname.Name, *Refusal) {
+	if !s.enterCheck(ctx) {
+		return dnsname.Name{}, tooOften("too many requests", time.Second)
+	}
+	defer func() { <-s.checks }()
+	c, refusal := s.named(ctx, u, now)
+	switch {
+	case refusal != nil:
+		return dnsname.Name{}, refusal
+	case c == nil:
+		return dnsname.Name{}, s.failed(u, now)
+	case len(c.Grants) != 1:
+		return dnsname.Name{}, refuse(Malformed, "the request names no host, and its credential covers several", "name the host")
+	}
+	return c.Grants[0].Host, nil
 }
 
 // evenReads reads once more after a proof that does not hold: what is not there
@@ -168,13 +223,30 @@ func badProof(p Proof) *Refusal {
 	return refuse(BadProof, why, fix)
 }
 
+// grantFor is a proven credential's grant for a host, if it may be used as it was.
+func grantFor(h *Host, c *Credential, p Proof) (Grant, *Refusal) {
+	g, ok := c.Grant(h.Name)
+	if !ok {
+		return g, notCovered()
+	}
+	if t, ok := p.(TokenProof); ok && t.InURL && !g.URLToken {
+		return g, refuse(BadProof, "this credential may not be in a URL, where logs see it",
+			"send it as the password of Basic authentication, or let the operator run: godwit host token add "+h.Name.String()+" --url-token")
+	}
+	return g, nil
+}
+
+func notCovered() *Refusal {
+	return refuse(NotYours, "this credential does not cover that host", "check the host name, or use the host's own credential")
+}
+
 // authorize says whether a proven credential may update this host's types at
 // all. Together with decide, which judges each address, it is the only place
 // that does, for every door.
 func authorize(h *Host, c *Credential, u Update) *Refusal {
-	g, ok := c.Grant(h.Name)
-	if !ok {
-		return refuse(NotYours, "this credential does not cover that host", "use the host's own credential")
+	g, refusal := grantFor(h, c, u.Proof)
+	if refusal != nil {
+		return refusal
 	}
 	for _, ch := range u.Changes {
 		if !g.covers(ch.Type) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
 )
 
 // TestAuthenticate: which proofs hold for nas.dyn.example.org, after what was
@@ -45,8 +46,8 @@ func TestAuthenticate(t *testing.T) {
 		{name: "from another network", put: credential(func(c *ddns.Credential) { c.Networks = []netip.Prefix{{}, netip.MustParsePrefix("198.51.100.0/24")} }), token: ddns.BadProof, seed: ddns.BadProof},
 		{name: "its network, not proven", put: credential(func(c *ddns.Credential) { c.Networks = networks }), udp: true, token: ddns.BadProof, seed: ddns.BadProof},
 		{name: "of another kind", put: credential(func(c *ddns.Credential) { c.Kind = ddns.KindTSIG }), token: ddns.BadProof, seed: ddns.BadProof},
-		{name: "granted, not listed", put: func(h *ddns.Host, _ *ddns.Write, _ ddns.Created) { h.Credentials = nil }, token: ddns.BadProof, seed: ddns.BadProof},
-		{name: "removed", put: func(h *ddns.Host, _ *ddns.Write, _ ddns.Created) { h.Removed = true }, token: ddns.BadProof, seed: ddns.BadProof},
+		{name: "granted, not listed", put: func(h *ddns.Host, _ *ddns.Write, _ ddns.Created) { h.Credentials = nil }, token: ddns.NotYours, seed: ddns.BadProof},
+		{name: "removed", put: func(h *ddns.Host, _ *ddns.Write, _ ddns.Created) { h.Removed = true }, token: ddns.NotYours, seed: ddns.BadProof},
 		{name: "revoked", put: func(_ *ddns.Host, write *ddns.Write, made ddns.Created) {
 			write.Revoked = []string{made.Credential.ID}
 		}, token: ddns.BadProof, seed: ddns.BadProof},
@@ -355,7 +356,8 @@ func TestSeveralHosts(t *testing.T) {
 		{"b.dyn.example.org", []ddns.Change{set(ddns.TypeAAAA, home6)}, ""},
 		{"b.dyn.example.org", []ddns.Change{set(ddns.TypeA, home)}, ddns.NotYours},
 		{"b.dyn.example.org", nil, ddns.WrongFamily},
-		{"c.dyn.example.org", nil, ddns.BadProof},
+		{"c.dyn.example.org", nil, ddns.NotYours},
+		{"none.dyn.example.org", nil, ddns.NotYours},
 	} {
 		if got := update(tt.host, tt.change...); got != tt.want {
 			t.Errorf("%s %v: %q, want %q", tt.host, tt.change, got, tt.want)
@@ -368,7 +370,7 @@ func TestSeveralHosts(t *testing.T) {
 	if _, err := w.Rotate(t.Context(), named("a.dyn.example.org"), ddns.Secret{}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if a, b := update("a.dyn.example.org"), update("b.dyn.example.org", set(ddns.TypeAAAA, "2001:db8::9")); a != ddns.BadProof || b != "" {
+	if a, b := update("a.dyn.example.org"), update("b.dyn.example.org", set(ddns.TypeAAAA, "2001:db8::9")); a != ddns.NotYours || b != "" {
 		t.Errorf("after rotation: a %q, b %q", a, b)
 	}
 	if err := w.Remove(t.Context(), named("b.dyn.example.org")); err != nil {
@@ -391,7 +393,86 @@ func TestOrphanedGrant(t *testing.T) {
 	u := by(made, home)
 	u.Host = named("b.dyn.example.org")
 	_, err := w.Update(t.Context(), u)
+	wantCode(t, err, ddns.NotYours)
+}
+
+// TestNoHostNamed: a token finds the one host of its credential, where a request
+// names none.
+func TestNoHostNamed(t *testing.T) {
+	w := newWorld(t)
+	made := w.add(t, "nas.dyn.example.org", free)
+	w.add(t, "b.dyn.example.org")
+	u := by(made, home)
+	u.Host = dnsname.Name{}
+	out, err := w.Update(t.Context(), u)
+	if err != nil || !out.Changed || out.Host.Name != made.Host.Name {
+		t.Errorf("%+v, %v", out, err)
+	}
+	text := made.Token.Reveal()
+	for name, proof := range map[string]ddns.Proof{
+		"no proof":    nil,
+		"wrong token": ddns.TokenProof{Token: ddns.NewSecret(text[:34] + "x")},
+		"unknown ID":  ddns.TokenProof{Token: ddns.NewSecret("aaaaaaaa" + text[8:])},
+		"no token":    ddns.TokenProof{Token: ddns.NewSecret("password")},
+	} {
+		bad := u
+		bad.Proof = proof
+		if _, err := w.Update(t.Context(), bad); code(err) != ddns.BadProof {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	w.put(t, "b.dyn.example.org", func(h *ddns.Host, write *ddns.Write) {
+		c := *made.Credential
+		c.Grants = append(c.Grants, ddns.Grant{Host: h.Name})
+		h.Credentials = append(h.Credentials, c.ID)
+		write.Credentials = []*ddns.Credential{&c}
+	})
+	_, err = w.Update(t.Context(), u)
+	wantCode(t, err, ddns.Malformed)
+}
+
+// TestTokenInURL: a token in a URL needs the right to be there, of each host.
+func TestTokenInURL(t *testing.T) {
+	w := newWorld(t)
+	made := w.add(t, "nas.dyn.example.org", free)
+	u := by(made, home)
+	u.Proof = ddns.TokenProof{Token: made.Token, InURL: true}
+	_, err := w.Update(t.Context(), u)
+	if r := wantCode(t, err, ddns.BadProof); !strings.Contains(r.Fix, "--url-token") {
+		t.Errorf("%v does not say what to do", r)
+	}
+	_, err = w.Look(t.Context(), u)
 	wantCode(t, err, ddns.BadProof)
+	w.put(t, "nas.dyn.example.org", func(h *ddns.Host, write *ddns.Write) {
+		c := *made.Credential
+		c.Grants = []ddns.Grant{{Host: h.Name, URLToken: true}}
+		write.Credentials = []*ddns.Credential{&c}
+	})
+	w.must(t, u)
+	if _, err := w.Look(t.Context(), u); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWrongTokenCostsTheSame: what the store is asked does not tell whether there
+// is such a host.
+func TestWrongTokenCostsTheSame(t *testing.T) {
+	w := newWorld(t)
+	made := w.add(t, "nas.dyn.example.org", free)
+	u := by(made, home)
+	u.Proof = ddns.TokenProof{Token: ddns.NewSecret(made.Token.Reveal()[:34] + "x")}
+	ask := func(host string) (hosts, credentials int, answer string) {
+		h, c := w.store.Calls("Host"), w.store.Calls("Credential")
+		u.Host = named(host)
+		_, err := w.Update(t.Context(), u)
+		return w.store.Calls("Host") - h, w.store.Calls("Credential") - c, err.Error()
+	}
+	ask("nas.dyn.example.org") // the store is warm from here on
+	h1, c1, a1 := ask("nas.dyn.example.org")
+	h2, c2, a2 := ask("none.dyn.example.org")
+	if h1 != h2 || c1 != c2 || a1 != a2 {
+		t.Errorf("there is one: %d %d %s\nthere is none: %d %d %s", h1, c1, a1, h2, c2, a2)
+	}
 }
 
 func TestRefusalsAreRecorded(t *testing.T) {

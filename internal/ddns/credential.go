@@ -185,7 +185,11 @@ func SeedHash(source, host string, secret Secret) string {
 }
 
 // TokenProof is a token, or a shared secret of the user's own, given as it is.
-type TokenProof struct{ Token Secret }
+type TokenProof struct {
+	Token Secret
+	// InURL tells that it came in a query or a path, which needs a right of its own.
+	InURL bool
+}
 
 func (p TokenProof) CredentialID() string {
 	id, secret, ok := strings.Cut(p.Token.Reveal(), "-")

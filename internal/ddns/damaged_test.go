@@ -39,7 +39,7 @@ func TestDamaged(t *testing.T) {
 		damage = true
 		reads := w.store.Calls("Host")
 		_, err := w.Update(t.Context(), by(bad, "192.0.2.9"))
-		if r := wantCode(t, err, ddns.BadProof); r == nil || r.Error() != want.Error() || errors.Is(err, ddns.ErrDamaged) || w.store.Calls("Host")-reads != 2 {
+		if r := wantCode(t, err, ddns.NotYours); r == nil || r.Error() != want.Error() || errors.Is(err, ddns.ErrDamaged) || w.store.Calls("Host")-reads != 2 {
 			t.Errorf("%v after %d reads, an unknown one answers %v", err, w.store.Calls("Host")-reads, want)
 		}
 	}

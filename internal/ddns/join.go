@@ -276,9 +276,7 @@ func (s *Service) Look(ctx context.Context, u Update) (*Host, error) {
 			return nil, refusal
 		}
 	}
-	if _, ok := c.Grant(host.Name); !ok {
-		refusal = refuse(NotYours, "this credential does not cover that host", "use the host's own credential")
-	} else {
+	if _, refusal = grantFor(host, c, u.Proof); refusal == nil {
 		refusal = suspended(host, c)
 	}
 	if refusal != nil {

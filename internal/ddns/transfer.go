@@ -273,7 +273,7 @@ func (s *Service) importCredential(ctx context.Context, h *Host, e ExportedCrede
 		Rate: e.Rate, Created: e.Created, Expires: e.Expires, State: cmp.Or(e.State, Active), Mark: e.Mark, Label: e.Label,
 	}
 	secret := e.Secret.Secret
-	if id := (TokenProof{secret}).CredentialID(); c.Kind == KindToken && !secret.IsZero() {
+	if id := (TokenProof{Token: secret}).CredentialID(); c.Kind == KindToken && !secret.IsZero() {
 		// A token carries its ID, so under another one it would never be found.
 		if c.ID = cmp.Or(c.ID, id); id == "" || id != c.ID {
 			return bad("give its kind as seed if it is a secret of your own", "the secret of token %.20q is not its ID, a hyphen and %d characters", c.ID, secretLength)

@@ -9,6 +9,8 @@ import (
 // Update is a request that a host's records be these. A door fills it in and
 // judges nothing.
 type Update struct {
+	// Host is whose records they are. Zero: the only host of the credential that a
+	// token names.
 	Host   dnsname.Name
 	Door   string // for events: "seed", "dyndns2" …
 	Proof  Proof
