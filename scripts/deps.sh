@@ -20,7 +20,9 @@ curl      curl             tests speak to the HTTP doors with it
 shasum    perl             the shell client of the seed hashes with it
 dash      dash             tests run the shell client in it
 busybox   busybox          tests run the shell client in its shell and with its wget
-wget      wget             tests run the shell client with it
+wget      wget             tests run the shell client with it, and update hosts
+ddclient  ddclient         tests update hosts with it
+inadyn    inadyn           tests update hosts with it
 openssl   openssl          tests run the shell client with it, and sign requests
 script    bsdutils         a test gives a command a terminal with it
 shellcheck shellcheck      tests look for mistakes in the shell client with it
@@ -62,6 +64,8 @@ done <<<"$python_needs"
 if [ ${#python_packages[@]} -gt 0 ] && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then packages+=(python3-venv); fi
 # gcc alone lacks the C library's headers, which the race detector needs.
 if [[ " ${packages[*]-} " == *" gcc "* ]]; then packages+=(libc6-dev); fi
+# ddclient alone cannot speak TLS.
+if [[ " ${packages[*]-} " == *" ddclient "* ]]; then packages+=(libio-socket-ssl-perl); fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0
 
@@ -94,7 +98,7 @@ with_apt() {
 	for package in "${packages[@]}"; do
 		case $package in
 		bind9) services+=(named) ;;
-		nsd | knot | miniupnpd) services+=("$package") ;;
+		nsd | knot | miniupnpd | ddclient | inadyn) services+=("$package") ;;
 		esac
 	done
 	policy=/usr/sbin/policy-rc.d
