@@ -225,11 +225,7 @@ func hostName(r *http.Request) (dnsname.Name, error) { return dnsname.ParseHost(
 
 // reply writes a JSON answer.
 func reply(w http.ResponseWriter, status int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil { // cannot be: our own types
-		panic(err)
-	}
-	answer(w, status, "application/json", append(body, '\n'))
+	respondJSON(status, v).write(w)
 }
 
 // allowLong gives a request that is known to be an operator's the time for long

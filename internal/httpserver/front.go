@@ -1,23 +1,19 @@
 package httpserver
 
 import (
-	"bytes"
 	"context"
 	"net"
-	"net/http"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// front stands before net/http on a listener without TLS. A request at the
-// seed's door that is like all others there (see everydayBody) it answers itself:
-// net/http, made for every kind of request, takes more time for one than
-// everything else about it (docs/decisions/0013). A connection on which anything
-// else arrives is net/http's from then on, with what arrived.
+// front stands before net/http on a listener without TLS. A request that is like
+// most (see readEveryday) it answers itself: net/http, made for every kind of
+// request, takes more time for one than everything else about it
+// (docs/decisions/0013). A connection on which anything else arrives is net/http's
+// from then on, with what arrived.
 //
 // To net/http it is the listener.
 type front struct {
@@ -142,15 +138,13 @@ func (f *front) wait(ctx context.Context) {
 	}
 }
 
-// everydayRoom is how long an everyday request may be, in octets.
-const everydayRoom = 2 << 10
-
 // serve answers the requests of a connection until it ends or is net/http's.
 func (f *front) serve(c net.Conn) {
 	s := f.server
+	door := ""
 	defer func() {
 		if v := recover(); v != nil {
-			s.Log.Error("a door panicked; please report it", "door", doorSeed, "panic", v, "stack", string(debug.Stack()))
+			s.Log.Error("a door panicked; please report it", "door", door, "panic", v, "stack", string(debug.Stack()))
 			_ = c.Close()
 		}
 	}()
@@ -160,7 +154,8 @@ func (f *front) serve(c net.Conn) {
 		f.hand(c, nil)
 		return
 	}
-	in, out := make([]byte, everydayRoom), make([]byte, 0, 512)
+	tokens := s.takesTokensAt(c.LocalAddr())
+	room, out := make([]byte, everydayRoom), make([]byte, 0, 512)
 	// A deadline costs a tenth of a request, so one is moved only when it has to be.
 	var readBy, writeBy time.Time
 	now := time.Now()
@@ -170,25 +165,26 @@ func (f *front) serve(c net.Conn) {
 			_ = c.Close()
 			return
 		}
-		n, _ := c.Read(in)
-		body, ok := everydayBody(in[:n])
-		switch {
-		case n == 0:
+		n, _ := c.Read(room)
+		if n == 0 {
 			_ = c.Close()
 			return
-		case !ok:
+		}
+		kind, in := readEveryday(room[:n])
+		if kind == nil {
 			f.leave(c) // or Close would set a deadline in the midst of net/http's work
 			_ = c.SetDeadline(time.Time{})
-			f.hand(&resumed{c, in[:n]}, nil)
+			f.hand(&resumed{c, room[:n]}, nil)
 			return
 		}
+		door, in.Authority, in.source, in.tokens = kind.door, s.Authority, src, tokens
 		// Nobody listens for the client's leaving, so there is an end to it.
 		ctx, cancel := context.WithTimeout(f.ctx, s.Limits.Write)
-		reply := s.seedReply(ctx, body, src, "", nil)
+		answer := kind.answer(s, ctx, in)
 		cancel()
 		last := f.closing.Load()
 		now = time.Now()
-		out = reply.appendHTTP(out[:0], now, last)
+		out = answer.appendHTTP(out[:0], now, last)
 		if by := now.Add(s.Limits.Write); by.After(writeBy) {
 			writeBy = by.Add(s.Limits.Write / 8)
 			_ = c.SetWriteDeadline(writeBy)
@@ -202,79 +198,6 @@ func (f *front) serve(c net.Conn) {
 			_ = c.SetReadDeadline(readBy)
 		}
 	}
-}
-
-// appendHTTP appends an answer with all that net/http would give it.
-func (r seedReply) appendHTTP(b []byte, now time.Time, last bool) []byte {
-	b = strconv.AppendInt(append(b, "HTTP/1.1 "...), int64(r.status), 10)
-	b = append(append(append(b, ' '), http.StatusText(r.status)...), "\r\n"...)
-	b = append(b, "Access-Control-Allow-Headers: "+corsHeaders+"\r\nAccess-Control-Allow-Methods: "+corsMethods+
-		"\r\nAccess-Control-Allow-Origin: "+corsOrigin+"\r\nCache-Control: "+noStore+"\r\nContent-Type: "+jsonType+"\r\nDate: "...)
-	b = append(now.UTC().AppendFormat(b, http.TimeFormat), "\r\n"...)
-	if r.retry > 0 {
-		b = append(strconv.AppendInt(append(b, "Retry-After: "...), r.retry, 10), "\r\n"...)
-	}
-	if last {
-		b = append(b, "Connection: close\r\n"...)
-	}
-	var room [256]byte
-	body := r.appendBody(room[:0])
-	b = append(strconv.AppendInt(append(b, "Content-Length: "...), int64(len(body)), 10), "\r\n\r\n"...)
-	return append(b, body...)
-}
-
-// everydayBody is the body of a request, if it is a POST of / that is here to
-// its end, with nothing behind it, and has no header fields but some that mean
-// nothing here and the two that such a request must have (RFC 9112 sections 3.2
-// and 6.2). It may refuse what others would take, never the reverse.
-func everydayBody(request []byte) (body []byte, ok bool) {
-	b, ok := bytes.CutPrefix(request, []byte("POST / HTTP/1.1\r\n"))
-	if !ok {
-		return nil, false
-	}
-	host, length := false, -1
-	for {
-		end := bytes.IndexByte(b, '\n')
-		if end < 1 || b[end-1] != '\r' {
-			return nil, false
-		}
-		field := b[:end-1]
-		b = b[end+1:]
-		if len(field) == 0 {
-			return b, host && length == len(b)
-		}
-		name, value, ok := bytes.Cut(field, []byte(":"))
-		if !ok {
-			return nil, false
-		}
-		value = bytes.Trim(value, " ")
-		for _, c := range value {
-			if c < ' ' || c > '~' {
-				return nil, false
-			}
-		}
-		switch {
-		case sameField(name, "host"):
-			if host || len(value) == 0 || len(bytes.Trim(value, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:[]")) > 0 {
-				return nil, false
-			}
-			host = true
-		case sameField(name, "content-length"):
-			n, err := strconv.ParseUint(string(value), 10, 16)
-			if length >= 0 || err != nil {
-				return nil, false
-			}
-			length = int(n)
-		case sameField(name, "content-type"), sameField(name, "user-agent"), sameField(name, "accept"), sameField(name, "accept-encoding"):
-		default:
-			return nil, false
-		}
-	}
-}
-
-// sameField tells whether a field's name is the one in lower case.
-func sameField(name []byte, lower string) bool {
-	return len(name) == len(lower) && strings.EqualFold(string(name), lower)
 }
 
 // resumed is a connection of which something has been read already.

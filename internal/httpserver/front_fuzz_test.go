@@ -5,27 +5,51 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"reflect"
 	"testing"
+
+	"godwit/internal/api"
+	"godwit/internal/signature"
 )
 
 // What is taken for an everyday request, net/http reads as one, with the same
-// body, nothing behind it, and no wish of its own for the connection.
-func FuzzEverydayBody(f *testing.F) {
+// words in it, nothing behind it, no wish of its own for the connection, and for
+// the same door.
+func FuzzEveryday(f *testing.F) {
+	seed := func(fields, body string) string { return "POST / HTTP/1.1\r\n" + fields + "\r\n" + body }
 	for _, s := range []string{
-		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", "POST / HTTP/1.1\r\nhOST:[::1]:8053\r\nContent-Length:  02 \r\nAccept: \r\n\r\n{}",
-		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +2\r\n\r\n{}",
-		"POST / HTTP/1.1\r\nHost: x\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
-		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n{}", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\n\r\n{}",
-		"POST / HTTP/1.1\r\nHost : x\r\nContent-Length: 2\r\n\r\n{}", "POST / HTTP/1.1\r\nHost: x\r\nAccept: a\r\n b\r\nContent-Length: 2\r\n\r\n{}",
-		"POST / HTTP/1.1\r\nHost: x y\r\nContent-Length: 2\r\n\r\n{}", "POST / HTTP/1.1\r\nHost: \r\nContent-Length: 2\r\n\r\n{}",
-		"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n{}", "POST / HTTP/1.0\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
-		"POST / HTTP/1.1\r\nHost: x\r\nAccept: \x00\r\nContent-Length: 2\r\n\r\n{}", "POST / HTTP/1.1\r\nHo\xc5\xbft: x\r\nContent-Length: 2\r\n\r\n{}",
+		seed("Host: x\r\nContent-Length: 2\r\n", "{}"), seed("hOST:[::1]:8053\r\nContent-Length:  02 \r\nAccept: \r\nConnection: Keep-Alive\r\n", "{}"),
+		seed("Host: x\r\nContent-Length: 2\r\nContent-Length: 2\r\n", "{}"), seed("Host: x\r\nContent-Length: +2\r\n", "{}"),
+		seed("Host: x\r\nHost: x\r\nContent-Length: 2\r\n", "{}"), seed("Content-Length: 2\r\n", "{}"),
+		seed("Host: x\r\nContent-Length: 1\r\n", "{}"), seed("Host: x\r\nContent-Length: 2\n", "{}"),
+		seed("Host : x\r\nContent-Length: 2\r\n", "{}"), seed("Host: x\r\nAccept: a\r\n b\r\nContent-Length: 2\r\n", "{}"),
+		seed("Host: x y\r\nContent-Length: 2\r\n", "{}"), seed("Host: \r\nContent-Length: 2\r\n", "{}"),
+		seed("Host: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n", "{}"), "POST / HTTP/1.0\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
+		seed("Host: x\r\nAccept: \x00\r\nContent-Length: 2\r\n", "{}"), seed("Ho\xc5\xbft: x\r\nContent-Length: 2\r\n", "{}"),
+		seed("Host: x\r\nAccept\r\nContent-Length: 2\r\n", "{}"), seed("Host: x\r\nConnection: close\r\nContent-Length: 2\r\n", "{}"),
+		seed("Host: x\r\nAuthorization: \r\nAuthorization: Bearer x\r\nContent-Length: 2\r\n", "{}"), seed("Host: x\r\nUser-Agent: a\tb\r\nContent-Length: 2\r\n", "{}"),
+		"PUT /v1/hosts/a.example.org./addresses HTTP/1.1\r\nHost: x\r\nSignature: \r\nSignature-Input: a=()\r\nContent-Digest: b=::\r\nContent-Length: 0\r\n\r\n",
+		"PUT /v1/hosts/../addresses HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "PUT /v1/hosts//addresses HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+		"PUT /v1/hosts/a%2eb/addresses HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "PUT /v1/hosts/a/addresses/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+		"PUT /v1/hosts/a/addresses?x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "PUT /v1/hosts/a/addresses HTTP/1.1\r\nHost: x\r\nSignature: a\r\nSignature: b\r\nContent-Length: 0\r\n\r\n",
 	} {
 		f.Add([]byte(s))
 	}
+	// What is routed as the server's own paths are says which door it is for.
+	var door, name string
+	nobody := func(http.ResponseWriter, *http.Request) { door = "" }
+	at := func(d string) http.HandlerFunc {
+		return func(_ http.ResponseWriter, r *http.Request) { door, name = d, r.PathValue("name") }
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /{$}", at(doorSeed))
+	mux.HandleFunc("PUT "+api.HostPath+"{name}"+api.AddressesPath, at(doorSigned))
+	mux.HandleFunc("/", nobody)
+	routed := normalise(mux, nobody)
 	f.Fuzz(func(t *testing.T, request []byte) {
-		body, ok := everydayBody(request)
-		if !ok {
+		kind, in := readEveryday(request)
+		if kind == nil {
 			return
 		}
 		rest := bufio.NewReader(bytes.NewReader(request))
@@ -33,19 +57,34 @@ func FuzzEverydayBody(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q: %v", request, err)
 		}
-		got, err := io.ReadAll(r.Body)
-		if err != nil || !bytes.Equal(got, body) || rest.Buffered() > 0 {
-			t.Fatalf("%q: body %q, not %q (%v), %d octets behind it", request, got, body, err, rest.Buffered())
+		body, err := io.ReadAll(r.Body)
+		if err != nil || rest.Buffered() > 0 {
+			t.Fatalf("%q: %v, %d octets behind it", request, err, rest.Buffered())
 		}
-		if r.Method != "POST" || r.RequestURI != "/" || r.Proto != "HTTP/1.1" || r.Host == "" || r.Close || len(r.TransferEncoding) > 0 {
+		want := doorRequest{Request: signature.RequestOf(r, body, ""), name: in.name, auth: r.Header.Get("Authorization"), agent: r.UserAgent()}
+		if len(in.Body) == 0 {
+			in.Body, want.Body = nil, nil
+		}
+		if !reflect.DeepEqual(in, want) {
+			t.Fatalf("%q\ngot  %+v\nwant %+v", request, in, want)
+		}
+		if r.Proto != "HTTP/1.1" || r.Host == "" || r.Close || len(r.TransferEncoding) > 0 || len(r.Trailer) > 0 {
 			t.Fatalf("%q: %+v", request, r)
 		}
-		for name := range r.Header {
-			switch name {
-			case "Content-Length", "Content-Type", "User-Agent", "Accept", "Accept-Encoding":
+		for field, values := range r.Header {
+			switch field {
+			case "Content-Length", "Authorization", "User-Agent", "Signature-Input", "Signature", "Content-Digest":
+				if len(values) > 1 {
+					t.Fatalf("%q: %s more than once", request, field)
+				}
+			case "Content-Type", "Accept", "Accept-Encoding", "Connection":
 			default:
-				t.Fatalf("%q: field %s", request, name)
+				t.Fatalf("%q: field %s", request, field)
 			}
+		}
+		routed.ServeHTTP(httptest.NewRecorder(), r)
+		if door != kind.door || name != in.name {
+			t.Fatalf("%q is for %q %q, not %q %q", request, door, name, kind.door, in.name)
 		}
 	})
 }

@@ -92,6 +92,73 @@ func TestEverydayAnswers(t *testing.T) {
 	}
 }
 
+// wire is a request as it goes over a connection, with a field more if that is
+// not "".
+func wire(t *testing.T, r *http.Request, field string) string {
+	t.Helper()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body = io.NopCloser(strings.NewReader(string(body)))
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: godwit\r\nConnection: keep-alive\r\nContent-Length: %d\r\n%s", r.Method, r.RequestURI, r.Host, len(body), field)
+	if err := r.Header.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String() + "\r\n" + string(body)
+}
+
+// Whether net/http reads a signed request or not, the answer is the same.
+func TestEverydaySigned(t *testing.T) {
+	r := newRig(t, func(_ *ddns.Config, c *httpserver.Config) { c.Authority = server })
+	d := r.join(host1, anyAddress())
+	token, err := r.service.AddToken(t.Context(), dnsname.MustParse(host1), ddns.TokenSpec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.now.Move(time.Minute)
+	put := func(body string, edit func(*http.Request)) *http.Request {
+		req := d.signed("PUT", d.path()+"/addresses", home, body, 0)
+		if edit != nil {
+			edit(req)
+		}
+		return req
+	}
+	named := `{"a":["127.0.0.1"]}`
+	addr := r.serve(httpserver.Listener{})
+	c, read := dialTCP(t, addr)
+	if got := exchange(t, c, read, wire(t, put(`{}`, nil), ""), 1)[0]; !strings.HasPrefix(got, "200") || !strings.Contains(got, `"outcome":"changed"`) {
+		t.Fatal(got)
+	}
+	r.now.Move(time.Minute)
+	for name, req := range map[string]*http.Request{
+		"unchanged":     put(named, nil),
+		"not there":     put(`{"a":["192.0.2.1"]}`, nil),
+		"no JSON":       put(`{`, nil),
+		"other body":    put(named, func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(named + " ")) }),
+		"other name":    put(named, func(r *http.Request) { r.Host = "other.example.com" }),
+		"no name":       put(named, func(r *http.Request) { r.RequestURI = "/v1/hosts/-a-..b/addresses" }),
+		"stranger":      put(named, func(r *http.Request) { r.RequestURI = "/v1/hosts/no." + zone + "/addresses" }),
+		"not signed":    put(named, func(r *http.Request) { clear(r.Header) }),
+		"no digest":     put(named, func(r *http.Request) { r.Header.Del("Content-Digest") }),
+		"old":           d.signed("PUT", d.path()+"/addresses", home, named, -time.Hour),
+		"replayed":      d.signed("PUT", d.path()+"/addresses", home, named, -time.Minute),
+		"token":         put(named, func(r *http.Request) { clear(r.Header); r.Header.Set("Authorization", "Bearer "+token.Token.Reveal()) }),
+		"no such token": put(named, func(r *http.Request) { clear(r.Header); r.Header.Set("Authorization", "Bearer x") }),
+	} {
+		other, otherRead := dialTCP(t, addr)
+		got := exchange(t, c, read, wire(t, req, ""), 1)[0]
+		want := exchange(t, other, otherRead, wire(t, req, "X-Any: 1\r\n"), 1)[0]
+		if got != want {
+			t.Errorf("%s\ngot  %s\nwant %s", name, got, want)
+		}
+		if ok := strings.HasPrefix(got, "200"); ok != (name == "unchanged" || name == "other name" || name == "token") {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
 // A limit's answer says when to come back.
 func TestEverydayRetry(t *testing.T) {
 	r := newRig(t, func(c *ddns.Config, _ *httpserver.Config) { c.Limits.Requests = ddns.Rate{PerHour: 60, Burst: 1} })

@@ -16,27 +16,27 @@ func (s *Server) join(w http.ResponseWriter, r *http.Request) {
 	defer s.bodies.Put(room)
 	u := ddns.Update{Host: nowhere, Door: doorJoin}
 	var code ddns.CodeProof
-	var in api.Join
-	body, err := doorBody(w, r, *room)
+	var said api.Join
+	in, err := s.doorRequest(w, r, *room)
 	if err == nil {
-		err = strict(body, &in, `send {"code":"CODE","public_key":"BASE64"}`)
+		err = strict(in.Body, &said, `send {"code":"CODE","public_key":"BASE64"}`)
 	}
 	if err == nil {
 		var ok bool
-		if code, ok = ddns.ParseCode(in.Code); !ok {
+		if code, ok = ddns.ParseCode(said.Code); !ok {
 			err = malformed("code is not a join code", "give its 16 characters, a-z and 2-7, with or without hyphens between groups of four")
 		}
 	}
 	if err == nil {
-		err = checkKey(in.PublicKey)
+		err = checkKey(said.PublicKey)
 	}
 	if err == nil {
-		u.Source, err = s.doorSource(r)
+		u.Source, err = s.doorSource(in)
 	}
 	if err != nil {
-		s.turnAway(w, r, doorJoin, u, err)
+		s.turnAway(in, doorJoin, u, err).write(w)
 		return
 	}
-	joined, err := s.Service.Join(r.Context(), doorJoin, u.Source, code, in.PublicKey)
-	s.joined(w, r, u, joined, err)
+	joined, err := s.Service.Join(r.Context(), doorJoin, u.Source, code, said.PublicKey)
+	s.joined(r.Context(), in, u, joined, err).write(w)
 }

@@ -12,32 +12,33 @@ import (
 	"godwit/internal/dnsname"
 )
 
-// problem writes an RFC 9457 problem. p.Code, Detail and Help are the caller's,
-// the rest is filled in.
-func (s *Server) problem(w http.ResponseWriter, p api.Problem) {
+// problem is an RFC 9457 problem. p.Code, Detail and Help are the caller's, the
+// rest is filled in.
+func (s *Server) problem(p api.Problem) response {
 	code, ok := s.codes[p.Code]
 	if !ok {
 		code = s.codes[api.CodeInternal]
 	}
 	p.Type, p.Title, p.Status = s.URL+"/errors/"+code.Code, code.Title, code.Status
-	if p.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(p.RetryAfter, 10))
-	}
 	body, err := json.Marshal(p)
 	if err != nil { // cannot be: texts and numbers
 		panic(err)
 	}
-	answer(w, code.Status, api.ProblemType, append(body, '\n'))
+	r := respond(code.Status, api.ProblemType, append(body, '\n'))
+	if p.RetryAfter > 0 {
+		r.fields = append(r.fields, field{"Retry-After", strconv.FormatInt(p.RetryAfter, 10)})
+	}
+	return r
 }
 
 func (s *Server) refuse(w http.ResponseWriter, code, detail, help string) {
-	s.problem(w, api.Problem{Code: code, Detail: detail, Help: help})
+	s.problem(api.Problem{Code: code, Detail: detail, Help: help}).write(w)
 }
 
 // fail writes the problem that an error of the core is, and returns its code.
 func (s *Server) fail(w http.ResponseWriter, err error) string {
 	p := s.problemOf(err)
-	s.problem(w, p)
+	s.problem(p).write(w)
 	return p.Code
 }
 
@@ -69,14 +70,7 @@ func retrySeconds(d time.Duration) int64 {
 	return int64((d + time.Second - 1) / time.Second)
 }
 
-// answer writes a whole answer. Its length is always told, so that it is never
-// chunked.
+// answer writes a whole answer.
 func answer(w http.ResponseWriter, status int, contentType string, body []byte) {
-	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // the caller has gone; nothing is left to tell it
+	respond(status, contentType, body).write(w)
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 
@@ -95,13 +96,18 @@ func (s *Server) seed(w http.ResponseWriter, r *http.Request) {
 	case len(body) > seedBody:
 		w.Header().Set("Connection", "close")
 		s.refused(doorSeed, nowhere, src, r.UserAgent(), &httpError{api.CodeTooLarge, seedTooLarge, ""})
-		seedReply{status: http.StatusRequestEntityTooLarge, text: seedTooLarge}.write(w)
+		seedReply{status: http.StatusRequestEntityTooLarge, text: seedTooLarge}.response().write(w)
 	case !whole:
 		s.refused(doorSeed, nowhere, src, r.UserAgent(), malformed(seedMalformed, ""))
-		seedReply{status: http.StatusBadRequest, text: seedMalformed}.write(w)
+		seedReply{status: http.StatusBadRequest, text: seedMalformed}.response().write(w)
 	default:
-		s.seedReply(r.Context(), body, src, r.UserAgent(), err).write(w)
+		s.seedReply(r.Context(), body, src, r.UserAgent(), err).response().write(w)
 	}
+}
+
+// seedUpdate is seed without net/http.
+func (s *Server) seedUpdate(ctx context.Context, in doorRequest) response {
+	return s.seedReply(ctx, in.Body, in.source, in.agent, in.unknown).response()
 }
 
 // seedReply is the door itself. unknown is why the source is not known, or nil.
@@ -213,41 +219,35 @@ func seedRefusal(err error) seedReply {
 	return r
 }
 
-// Header values of the seed's door.
+// Header values of many answers.
 const (
-	jsonType    = "application/json"
-	noStore     = "no-store"
-	corsHeaders = "Content-Type"
-	corsOrigin  = "*"
-	corsMethods = "GET"
+	jsonType = "application/json"
+	noStore  = "no-store"
 )
 
-func seedHeaders(h http.Header) {
-	h.Set("Access-Control-Allow-Headers", corsHeaders)
-	h.Set("Access-Control-Allow-Origin", corsOrigin)
-	h.Set("Access-Control-Allow-Methods", corsMethods)
-	h.Set("Cache-Control", noStore)
-}
+// seedFields are the header fields of the seed's door, and optionsFields those of
+// its answer to a browser that asks before it posts.
+var (
+	seedFields    = append(slices.Clip(optionsFields), field{"Content-Type", jsonType})
+	optionsFields = []field{{"Access-Control-Allow-Headers", "Content-Type"}, {"Access-Control-Allow-Methods", "GET"},
+		{"Access-Control-Allow-Origin", "*"}, {"Cache-Control", noStore}}
+)
 
 // seedOptions answers a browser that asks before it posts.
 func (s *Server) seedOptions(w http.ResponseWriter, _ *http.Request) {
-	seedHeaders(w.Header())
+	for _, f := range optionsFields {
+		w.Header().Set(f.name, f.value)
+	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// write makes it the answer to a request that net/http has.
-func (r seedReply) write(w http.ResponseWriter) {
-	var room [256]byte
-	b := r.appendBody(room[:0])
-	h := w.Header()
-	seedHeaders(h)
-	h.Set("Content-Type", jsonType)
-	h.Set("Content-Length", strconv.Itoa(len(b)))
+// response is what goes over the wire.
+func (r seedReply) response() response {
+	out := response{r.status, seedFields, r.appendBody(make([]byte, 0, 192))}
 	if r.retry > 0 {
-		h.Set("Retry-After", strconv.FormatInt(r.retry, 10))
+		out.fields = append(slices.Clip(seedFields), field{"Retry-After", strconv.FormatInt(r.retry, 10)})
 	}
-	w.WriteHeader(r.status)
-	_, _ = w.Write(b) // the caller has gone; nothing is left to tell it
+	return out
 }
 
 // appendBody appends the body as Python's json.dumps would have it, and nothing

@@ -1,8 +1,8 @@
 package httpserver
 
 import (
+	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -10,6 +10,7 @@ import (
 
 	"godwit/internal/api"
 	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
 	"godwit/internal/signature"
 )
 
@@ -18,56 +19,63 @@ import (
 
 const doorSigned = "signed"
 
-// setAddresses is PUT /v1/hosts/{name}/addresses.
+// setAddresses is PUT /v1/hosts/{name}/addresses. A request like most is answered
+// by front instead.
 func (s *Server) setAddresses(w http.ResponseWriter, r *http.Request) {
 	room := s.bodies.Get().(*[]byte)
 	defer s.bodies.Put(room)
-	body, err := doorBody(w, r, *room)
+	in, err := s.doorRequest(w, r, *room)
+	if err != nil {
+		s.turnAway(in, doorSigned, ddns.Update{}, err).write(w)
+		return
+	}
+	s.signedUpdate(r.Context(), in).write(w)
+}
+
+// signedUpdate is setAddresses without net/http.
+func (s *Server) signedUpdate(ctx context.Context, in doorRequest) response {
 	var u ddns.Update
+	var err error
+	u.Changes, u.Auto, err = readAddresses(in.Body)
 	if err == nil {
-		u.Changes, u.Auto, err = readAddresses(body)
-	}
-	if err == nil {
-		err = s.prove(r, body, &u)
+		err = s.prove(in, &u)
 	}
 	if err != nil {
-		s.turnAway(w, r, doorSigned, u, err)
-		return
+		return s.turnAway(in, doorSigned, u, err)
 	}
-	out, err := s.Service.Update(r.Context(), u)
-	s.logUpdate(r.Context(), u.Host, doorSigned, u.Source, r.UserAgent(), out, err)
+	out, err := s.Service.Update(ctx, u)
+	s.logUpdate(ctx, u.Host, doorSigned, u.Source, in.agent, out, err)
 	if err != nil {
-		s.doorFail(w, r, u.Source, err)
-		return
+		return s.doorFail(in, err)
 	}
 	state := addresses(out.Host)
 	state.Source, state.Outcome = u.Source.Addr, api.Unchanged
 	if out.Changed {
 		state.Outcome = api.Changed
 	}
-	reply(w, http.StatusOK, state)
+	return respondJSON(http.StatusOK, state)
 }
 
 // getAddresses is GET /v1/hosts/{name}.
 func (s *Server) getAddresses(w http.ResponseWriter, r *http.Request) {
 	room := s.bodies.Get().(*[]byte)
 	defer s.bodies.Put(room)
-	body, err := doorBody(w, r, *room)
-	if err == nil && len(body) > 0 {
+	in, err := s.doorRequest(w, r, *room)
+	if err == nil && len(in.Body) > 0 {
 		err = malformed("a GET has a body", "leave it out")
 	}
 	var u ddns.Update
 	if err == nil {
-		err = s.prove(r, body, &u)
+		err = s.prove(in, &u)
 	}
 	if err != nil {
-		s.turnAway(w, r, doorSigned, u, err)
+		s.turnAway(in, doorSigned, u, err).write(w)
 		return
 	}
 	host, err := s.Service.Look(r.Context(), u)
 	if err != nil {
-		s.logUpdate(r.Context(), u.Host, doorSigned, u.Source, r.UserAgent(), ddns.Outcome{}, err)
-		s.doorFail(w, r, u.Source, err)
+		s.logUpdate(r.Context(), u.Host, doorSigned, u.Source, in.agent, ddns.Outcome{}, err)
+		s.doorFail(in, err).write(w)
 		return
 	}
 	state := addresses(host)
@@ -79,39 +87,24 @@ func (s *Server) getAddresses(w http.ResponseWriter, r *http.Request) {
 func (s *Server) replaceKey(w http.ResponseWriter, r *http.Request) {
 	room := s.bodies.Get().(*[]byte)
 	defer s.bodies.Put(room)
-	var in api.ReplaceKey
+	var said api.ReplaceKey
 	var u ddns.Update
-	body, err := doorBody(w, r, *room)
+	in, err := s.doorRequest(w, r, *room)
 	if err == nil {
-		err = strict(body, &in, `send {"public_key":"BASE64"}`)
+		err = strict(in.Body, &said, `send {"public_key":"BASE64"}`)
 	}
 	if err == nil {
-		err = checkKey(in.PublicKey)
+		err = checkKey(said.PublicKey)
 	}
 	if err == nil {
-		err = s.prove(r, body, &u)
+		err = s.prove(in, &u)
 	}
 	if err != nil {
-		s.turnAway(w, r, doorSigned, u, err)
+		s.turnAway(in, doorSigned, u, err).write(w)
 		return
 	}
-	joined, err := s.Service.ReplaceKey(r.Context(), u, in.PublicKey)
-	s.joined(w, r, u, joined, err)
-}
-
-// doorBody reads a body of at most seedBody octets into room.
-func doorBody(w http.ResponseWriter, r *http.Request, room []byte) ([]byte, error) {
-	body, whole := readBody(r, room)
-	switch {
-	case len(body) > seedBody:
-		w.Header().Set("Connection", "close")
-		return nil, &httpError{api.CodeTooLarge, "the body is longer than 4096 octets", "send what this path takes and nothing else"}
-	case !whole:
-		return nil, malformed("the body broke off", "send it again")
-	case strings.Contains(r.RequestURI, "?"):
-		return nil, malformed("the request has a query", "leave it out")
-	}
-	return body, nil
+	joined, err := s.Service.ReplaceKey(r.Context(), u, said.PublicKey)
+	s.joined(r.Context(), in, u, joined, err).write(w)
 }
 
 // readAddresses reads the body of an update. auto asks for the source address.
@@ -160,16 +153,16 @@ func checkKey(key []byte) error {
 
 // prove reads whose host a request is about, where it comes from, and what shows
 // who sent it. It judges nothing: no proof is a proof that does not hold.
-func (s *Server) prove(r *http.Request, body []byte, u *ddns.Update) (err error) {
+func (s *Server) prove(in doorRequest, u *ddns.Update) (err error) {
 	u.Door = doorSigned
-	if u.Host, err = hostName(r); err != nil {
+	if u.Host, err = dnsname.ParseHost(in.name); err != nil {
 		return err
 	}
-	if u.Source, err = s.doorSource(r); err != nil {
+	if u.Source, err = s.doorSource(in); err != nil {
 		return err
 	}
-	if len(r.Header["Signature-Input"]) > 0 {
-		m, err := signature.Parse(signature.RequestOf(r, body, s.Authority))
+	if len(in.Input) > 0 {
+		m, err := signature.Parse(in.Request)
 		if err == nil {
 			u.Proof = ddns.SignatureProof{KeyID: m.KeyID, Created: m.Created, Verify: m.Verify, CheckTime: func(now time.Time) *ddns.Refusal {
 				if e, ok := errors.AsType[*signature.Error](m.CheckTime(now)); ok {
@@ -183,11 +176,11 @@ func (s *Server) prove(r *http.Request, body []byte, u *ddns.Update) (err error)
 			return malformed(e.Why, e.Fix)
 		}
 	}
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	scheme, token, _ := strings.Cut(in.auth, " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return nil
 	}
-	if !s.takesTokens(r) {
+	if !in.tokens {
 		return &httpError{string(ddns.BadProof), "a token was sent over plain HTTP, where it is not taken",
 			"use https, or sign the request; the operator can allow it with --http-tokens"}
 	}
@@ -195,28 +188,13 @@ func (s *Server) prove(r *http.Request, body []byte, u *ddns.Update) (err error)
 	return nil
 }
 
-// doorSource is source, with an error for the caller.
-func (s *Server) doorSource(r *http.Request) (ddns.Source, error) {
-	src, err := s.source(r)
-	if err != nil {
-		s.Log.Warn("a request's source is not known", "door", doorSigned, "err", err)
-		return src, malformed("the server does not know your address: "+err.Error(), "tell the operator of this server")
+// doorSource is where a request came from, or an error for the caller.
+func (s *Server) doorSource(in doorRequest) (ddns.Source, error) {
+	if in.unknown != nil {
+		s.Log.Warn("a request's source is not known", "door", doorSigned, "err", in.unknown)
+		return in.source, malformed("the server does not know your address: "+in.unknown.Error(), "tell the operator of this server")
 	}
-	return src, nil
-}
-
-// takesTokens tells whether a token in the request has come in a way in which
-// nobody could read it, or the operator does not mind.
-func (s *Server) takesTokens(r *http.Request) bool {
-	if s.HTTPTokens || r.TLS != nil {
-		return true
-	}
-	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if !ok {
-		return false
-	}
-	at, err := netip.ParseAddrPort(local.String())
-	return err == nil && at.Addr().Unmap().IsLoopback()
+	return in.source, nil
 }
 
 // addresses is a host as its owner sees it.
@@ -225,57 +203,51 @@ func addresses(h *ddns.Host) api.Addresses {
 }
 
 // joined answers a request that brings a key.
-func (s *Server) joined(w http.ResponseWriter, r *http.Request, u ddns.Update, j ddns.Joined, err error) {
+func (s *Server) joined(ctx context.Context, in doorRequest, u ddns.Update, j ddns.Joined, err error) response {
 	if err != nil {
-		s.logUpdate(r.Context(), u.Host, u.Door, u.Source, r.UserAgent(), ddns.Outcome{}, err)
-		s.doorFail(w, r, u.Source, err)
-		return
+		s.logUpdate(ctx, u.Host, u.Door, u.Source, in.agent, ddns.Outcome{}, err)
+		return s.doorFail(in, err)
 	}
 	status := http.StatusOK
 	if j.New {
 		status = http.StatusCreated
 	}
-	s.logUpdate(r.Context(), j.Host.Name, u.Door, u.Source, r.UserAgent(), ddns.Outcome{Changed: j.New, Host: j.Host}, nil)
-	reply(w, status, api.Joined{Host: j.Host.Name.String(), Credential: j.Credential.ID, Now: s.Service.Now().Unix()})
+	s.logUpdate(ctx, j.Host.Name, u.Door, u.Source, in.agent, ddns.Outcome{Changed: j.New, Host: j.Host}, nil)
+	return respondJSON(status, api.Joined{Host: j.Host.Name.String(), Credential: j.Credential.ID, Now: s.Service.Now().Unix()})
 }
 
 // turnAway answers a request that does not get as far as the core.
-func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, door string, u ddns.Update, err error) {
-	if !u.Source.Addr.IsValid() {
-		u.Source, _ = s.source(r) // zero is what there is to tell then
-	}
-	s.refused(door, u.Host, u.Source, r.UserAgent(), err)
-	s.doorFail(w, r, u.Source, err)
+func (s *Server) turnAway(in doorRequest, door string, u ddns.Update, err error) response {
+	s.refused(door, u.Host, in.source, in.agent, err)
+	return s.doorFail(in, err)
 }
 
 // doorFail answers a request of the signed door that was not done.
-func (s *Server) doorFail(w http.ResponseWriter, r *http.Request, src ddns.Source, err error) {
+func (s *Server) doorFail(in doorRequest, err error) response {
 	if h, ok := errors.AsType[*httpError](err); ok {
-		s.challenge(w, h.code)
-		s.refuse(w, h.code, h.why, h.fix)
-		return
+		return challenge(s.problem(api.Problem{Code: h.code, Detail: h.why, Help: h.fix}))
 	}
 	p := s.problemOf(err)
 	switch ddns.Code(p.Code) {
 	case ddns.BadProof:
 		// By another name, or the address, all works until the first signature.
-		if len(r.Header["Signature-Input"]) > 0 && s.Authority != "" && !strings.EqualFold(r.Host, s.Authority) {
+		if len(in.Input) > 0 && s.Authority != "" && !strings.EqualFold(in.Host, s.Authority) {
 			p.Help = "sign for " + s.Authority + ", the only name in a URL that this server takes; else " + p.Help
 		}
 	case ddns.Clock:
 		p.Now = s.Service.Now().Unix()
 	case ddns.NotSource, ddns.AddressNotAllowed, ddns.WrongFamily: // the proof holds
-		p.Source = src.Addr
+		p.Source = in.source.Addr
 	case ddns.RateLimited, ddns.Unavailable:
 		p.RetryAfter = max(p.RetryAfter, 1)
 	}
-	s.challenge(w, p.Code)
-	s.problem(w, p)
+	return challenge(s.problem(p))
 }
 
 // challenge says in a 401 what would be taken (RFC 9110 section 11.6.1).
-func (s *Server) challenge(w http.ResponseWriter, code string) {
-	if s.codes[code].Status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="godwit"`)
+func challenge(r response) response {
+	if r.status == http.StatusUnauthorized {
+		r.fields = append(r.fields, field{"WWW-Authenticate", `Bearer realm="godwit"`})
 	}
+	return r
 }
