@@ -42,6 +42,7 @@ var mayImport = []struct{ pkg, list string }{
 	{"api", "dnsname"}, // front ends, and the other end of the wire
 	{"httpserver", "api ddns dnsname signature"},
 	{"dnsserver", "ddns dnsname zone"},
+	{"certificate", "dnsname"},
 	{"lambdaserver", ""},
 	{"signature", ""},
 	{"client", "api dnsname"},
@@ -77,6 +78,7 @@ var onlyIn = []struct{ module, list string }{
 	{"go.yaml.in/yaml/v4", "awstest"},
 	{"github.com/kardianos/service", "cmd/godwit"},
 	{"github.com/mdp/qrterminal", "cmd/godwit"},
+	{"github.com/mholt/acmez", "certificate"},
 	{"github.com/rogpeppe/go-internal", "e2e"},
 	{"golang.org/x/net/idna", "dnsname"},
 	{"golang.org/x/net/route", "agent/source"},

@@ -1,0 +1,204 @@
+package certificate
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/mholt/acmez/v3/acme"
+)
+
+const (
+	// attempt bounds one order, from the account to the chain.
+	attempt = 10 * time.Minute
+	// maxRetry is the longest pause after failures. It is short beside what a
+	// certificate has left when it is due, and one order an hour, with the failed
+	// proofs that it may bring, is within what public CAs allow.
+	maxRetry = time.Hour
+	// askEvery is how often the CA is asked when it would like to renew, unless it
+	// says so itself; never more often than leastAsk.
+	askEvery = 6 * time.Hour
+	leastAsk = time.Minute
+)
+
+// Run gets certificates until ctx ends.
+func (m *Manager) Run(ctx context.Context) {
+	defer m.client.HTTPClient.CloseIdleConnections()
+	failures, least := 0, time.Duration(0)
+	for {
+		wait := max(m.due(ctx), least)
+		if wait <= 0 {
+			err := m.obtain(ctx)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err == nil:
+				// A CA whose certificates are due at once must not be asked without end.
+				failures, wait, least = 0, 0, m.config.Retry
+				m.say("")
+				continue
+			}
+			wait = m.pause(failures)
+			failures++
+			m.complain(err, wait)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.again:
+			failures, least = 0, 0
+		case <-time.After(wait):
+			least = 0
+		}
+	}
+}
+
+// pause is how long to wait after so many failures and one: twice as long each
+// time, give or take an eighth.
+func (m *Manager) pause(failures int) time.Duration {
+	d := m.config.Retry
+	for range min(failures, 20) {
+		d = min(2*d, maxRetry)
+	}
+	return around(d, d/8)
+}
+
+// around is d, give or take up to spread.
+func around(d, spread time.Duration) time.Duration {
+	if spread <= 0 {
+		return d
+	}
+	return d - spread + rand.N(2*spread)
+}
+
+// due is how long to wait until a certificate is to be got, or the question is
+// to be asked again; 0 is now.
+func (m *Manager) due(ctx context.Context) time.Duration {
+	pair := m.current.Load()
+	if pair == nil || !m.wanted(pair.Leaf) {
+		return 0
+	}
+	at, ask := renewAt(pair.Leaf), askEvery
+	switch info, err := m.client.GetRenewalInfo(ctx, pair.Leaf); {
+	case err == nil:
+		// The time in it is drawn anew each time; it holds while the window does.
+		if !info.SameWindow(m.window) {
+			m.window = info
+		}
+		if at = m.window.SelectedTime; info.RetryAfter != nil {
+			ask = time.Until(*info.RetryAfter)
+		}
+	case !errors.Is(err, acme.ErrUnsupported) && ctx.Err() == nil:
+		m.config.Log.Info("the CA does not say when to renew the TLS certificate; it is done in good time", "at", at, "err", err)
+	}
+	return min(max(0, time.Until(at)), max(ask, leastAsk))
+}
+
+// wanted tells whether a certificate is one as the configuration asks for.
+func (m *Manager) wanted(leaf *x509.Certificate) bool {
+	_, ecdsa := leaf.PublicKey.(*ecdsa.PublicKey)
+	return slices.Equal(slices.Sorted(slices.Values(leaf.DNSNames)), m.names) && ecdsa != m.config.RSA
+}
+
+// renewAt is when to renew a certificate whose CA does not say: after two thirds
+// of its life, give or take a thirtieth. It is the same time for each call.
+func renewAt(leaf *x509.Certificate) time.Time {
+	life := leaf.NotAfter.Sub(leaf.NotBefore)
+	// The serial number is random, and differs from server to server.
+	random := rand.New(rand.NewPCG(leaf.SerialNumber.Uint64(), 0))
+	return leaf.NotBefore.Add(life*2/3 - life/30 + time.Duration(random.Float64()*float64(life/15)))
+}
+
+// say notes what State is to say of the last attempt.
+func (m *Manager) say(problem string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.problem = problem
+}
+
+// complain tells the operator what failed, what that means and what to do.
+func (m *Manager) complain(err error, wait time.Duration) {
+	next := time.Now().Add(wait).UTC().Truncate(time.Second)
+	fix := m.remedy(err)
+	m.say(fmt.Sprintf("%v; %s; next attempt %s", err, fix, next.Format(time.RFC3339)))
+	what := "there is no TLS certificate, and HTTPS does not work without"
+	if pair := m.current.Load(); pair != nil {
+		what = "the TLS certificate could not be renewed; the old one is good until " + pair.Leaf.NotAfter.UTC().Format(time.RFC3339)
+		if time.Now().After(pair.Leaf.NotAfter) {
+			what = "the TLS certificate could not be renewed and has expired"
+		}
+	}
+	m.config.Log.Warn(what, "err", err, "fix", fix, "next", next)
+}
+
+// remedy is what an operator can do about an error.
+func (m *Manager) remedy(err error) string {
+	problem, ok := errors.AsType[acme.Problem](err)
+	if _, unreached := errors.AsType[*url.Error](err); unreached {
+		return "see that this machine reaches " + m.config.Directory + ", then send SIGHUP to try at once"
+	}
+	if !ok {
+		return "correct that, then send SIGHUP to try at once"
+	}
+	switch problem.Type {
+	case acme.ProblemTypeRateLimited:
+		return "wait: the CA has been asked too often"
+	case acme.ProblemTypeCAA:
+		return "let the CAA records of the name allow this CA"
+	case acme.ProblemTypeExternalAccountRequired:
+		return "give the key that the CA has given you: --acme-eab-file FILE"
+	case acme.ProblemTypeRejectedIdentifier, acme.ProblemTypeUnsupportedIdentifier:
+		return "give names that this CA is for, with --url and --tls-name"
+	}
+	if m.config.Challenges != nil {
+		return "see that the internet asks this server for the zone (godwit zone list), then send SIGHUP to try at once"
+	}
+	return "see that the internet reaches port 443 of the names at this server, then send SIGHUP to try at once"
+}
+
+// obtain gets a certificate, and keeps it.
+func (m *Manager) obtain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	account, err := m.account(ctx)
+	if err != nil {
+		return err
+	}
+	pair, err := m.order(ctx, account)
+	if err != nil {
+		return err
+	}
+	m.current.Store(pair)
+	m.window = acme.RenewalInfo{}
+	m.config.Log.Info("got a TLS certificate", "names", m.names, "until", pair.Leaf.NotAfter)
+	if err := writePair(m.file(pairFile), pair); err != nil {
+		// It is served all the same; a restart will ask for another one.
+		m.config.Log.Error("the TLS certificate could not be stored; make room or give rights, a restart asks for another one", "err", err)
+	}
+	return nil
+}
+
+// replaces is the certificate that an order is to replace, if the CA knows it.
+func (m *Manager) replaces() *x509.Certificate {
+	if pair := m.current.Load(); pair != nil && m.window.HasWindow() {
+		return pair.Leaf
+	}
+	return nil
+}
+
+// check refuses a certificate that could not be served for the names.
+func (m *Manager) check(pair *tls.Certificate) error {
+	for _, name := range m.names {
+		if err := pair.Leaf.VerifyHostname(name); err != nil {
+			return fmt.Errorf("the CA gave a certificate for something else: %w", err)
+		}
+	}
+	return nil
+}
