@@ -54,7 +54,10 @@ func (s Settings) apply(h *Host) (what []string) {
 		set("lease", *p != h.Lease, h.Lease, *p, func() { h.Lease = *p })
 	}
 	if p := s.Followers; p != nil {
-		set("followers", !slices.Equal(*p, h.Followers), len(h.Followers), len(*p), func() { h.Followers = slices.Clone(*p) })
+		if text := refollowed(h.Followers, *p); text != "" {
+			what = append(what, text)
+			h.Followers = slices.Clone(*p)
+		}
 	}
 	return what
 }
@@ -111,7 +114,7 @@ func (s *Service) add(ctx context.Context, name dnsname.Name, settings Settings,
 		case err != nil:
 			return Created{}, unavailable("read "+name.String(), err)
 		case !old.Removed:
-			return Created{}, s.adminError("add "+name.String(), ErrNameTaken)
+			return Created{}, s.taken(ctx, old)
 		}
 		now := s.Now()
 		h := &Host{Name: name, TTL: DefaultTTL, Generation: 1, Created: now, ChangedAt: now, ChangedBy: byAdmin}
@@ -142,7 +145,7 @@ func (s *Service) add(ctx context.Context, name dnsname.Name, settings Settings,
 			continue
 		}
 		if err != nil {
-			return Created{}, s.adminError("add "+name.String(), err)
+			return Created{}, s.adminError(ctx, "add", h, err)
 		}
 		made.Host = h
 		return made, nil
@@ -219,14 +222,15 @@ func (s *Service) seal(h *Host, c *Credential, secret Secret) error {
 	return nil
 }
 
-func (s *Service) adminError(doing string, err error) error {
+// adminError is why a host's new state was not saved.
+func (s *Service) adminError(ctx context.Context, doing string, h *Host, err error) error {
 	switch {
 	case errors.Is(err, ErrNameTaken):
-		return &Refusal{Code: Exists, Why: "a host or follower has that name already", Fix: "godwit host show tells about it; godwit host set changes it", Cause: err}
+		return s.taken(ctx, h)
 	case errors.Is(err, ErrSecretTaken):
 		return &Refusal{Code: Malformed, Why: "another host has the same secret", Fix: "give each host a secret of its own", Cause: err}
 	}
-	return unavailable(doing, err)
+	return unavailable(doing+" "+h.Name.String(), err)
 }
 
 // Show returns a host and its credentials; read only.
@@ -234,6 +238,10 @@ func (s *Service) Show(ctx context.Context, name dnsname.Name) (*Host, []*Creden
 	h, credentials, err := s.Store.Host(ctx, name)
 	switch {
 	case errors.Is(err, ErrNoHost) || err == nil && h.Removed:
+		if router, ok := s.routerOf(ctx, name); ok {
+			return nil, nil, &Refusal{Code: NotFound, Why: fmt.Sprintf("%s is a follower of %s and has no settings of its own", name, router),
+				Fix: fmt.Sprintf("godwit host set %s changes its followers", router), Cause: ErrNoHost}
+		}
 		return nil, nil, noSuchHost(name)
 	case err != nil:
 		return nil, nil, unavailable("read "+name.String(), err)
@@ -250,12 +258,14 @@ func (s *Service) List(ctx context.Context, cursor string, limit int) ([]*Host, 
 	return slices.DeleteFunc(slices.Clone(hosts), func(h *Host) bool { return h.Removed }), next, nil
 }
 
-// History returns a host's newest events, the newest first.
+// History returns a host's newest events, the newest first; a follower's are its
+// router's, with which it moves.
 func (s *Service) History(ctx context.Context, name dnsname.Name) ([]Event, error) {
-	if _, _, err := s.Show(ctx, name); err != nil {
+	h, _, err := s.Find(ctx, name)
+	if err != nil {
 		return nil, err
 	}
-	events, err := s.Store.Events(ctx, name)
+	events, err := s.Store.Events(ctx, h.Name)
 	if err != nil {
 		return nil, unavailable("read the history of "+name.String(), err)
 	}
@@ -297,7 +307,7 @@ func (s *Service) change(ctx context.Context, name dnsname.Name, edit func(h *Ho
 			continue
 		}
 		if err != nil {
-			return Outcome{}, s.adminError("change "+name.String(), err)
+			return Outcome{}, s.adminError(ctx, "change", h, err)
 		}
 		return Outcome{Changed: true, Host: h, Unconfirmed: s.show(ctx, h)}, nil
 	}

@@ -140,7 +140,7 @@ func TestSet(t *testing.T) {
 	all := ddns.Settings{TTL: new(uint32(300)), Addresses: &rule, Free: new(false), SeedOff: new(true), Suspended: new(true),
 		Wildcard: new(true), Lease: new(24 * time.Hour), Followers: &followers}
 	h, e := set(all)
-	want := "ttl 60 to 300, addresses any to 192.0.2.0/24, source free to match, seed on to off, suspended off to on, wildcard off to on, lease 0s to 24h0m0s, followers 0 to 1"
+	want := "ttl 60 to 300, addresses any to 192.0.2.0/24, source free to match, seed on to off, suspended off to on, wildcard off to on, lease 0s to 24h0m0s, followers added tv.dyn.example.org"
 	if e.What != want || e.Door != "admin" || e.Generation != h.Generation || h.ChangedBy != "admin" {
 		t.Errorf("event %+v", e)
 	}

@@ -59,7 +59,7 @@ func decide(h *Host, c *Credential, u Update, limit Rate, now time.Time) decisio
 func besides(h, next *Host) string {
 	var what []string
 	if h.Prefix != next.Prefix {
-		what = append(what, fmt.Sprintf("prefix %s to %s", orNone(h.Prefix), orNone(next.Prefix)))
+		what = append(what, next.moved(h.Prefix))
 	}
 	if !slices.Equal(h.TXT, next.TXT) {
 		what = append(what, fmt.Sprintf("challenge values %d to %d", len(h.TXT), len(next.TXT)))

@@ -1,7 +1,6 @@
 package ddns
 
 import (
-	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -54,15 +53,6 @@ type Host struct {
 	// Row is for the store that returned this state alone: what it has of the
 	// state beyond these fields, to compare with when the state is replaced.
 	Row any
-}
-
-// Follower is a name behind the host's router.
-type Follower struct {
-	Name dnsname.Name `json:"name"`
-	// Low is the interface ID in the bits below the delegated prefix.
-	Low  netip.Addr `json:"low"`
-	A    bool       `json:"a"`    // shows the router's IPv4 addresses
-	AAAA bool       `json:"aaaa"` // shows prefix + Low
 }
 
 // TXT is one value of the ACME challenge RRset, who set it, and when.
@@ -149,13 +139,7 @@ func (h *Host) AppendRRsets(dst []RRset) []RRset {
 		}
 	}
 	for _, f := range h.Followers {
-		var a, aaaa []netip.Addr
-		if f.A {
-			a = h.A
-		}
-		if f.AAAA && h.Prefix.IsValid() {
-			aaaa = []netip.Addr{join(h.Prefix, f.Low)}
-		}
+		a, aaaa := h.FollowerAddrs(f)
 		dst = appendAddrs(dst, f.Name, h.TTL, a, aaaa)
 	}
 	if len(h.TXT) > 0 {
@@ -187,22 +171,6 @@ func appendAddrs(dst []RRset, owner dnsname.Name, ttl uint32, a, aaaa []netip.Ad
 		dst = append(dst, RRset{Owner: owner, Type: TypeAAAA, TTL: ttl, Addrs: aaaa})
 	}
 	return dst
-}
-
-// join puts low's bits below the prefix.
-func join(p netip.Prefix, low netip.Addr) netip.Addr {
-	out, l := p.Masked().Addr().As16(), low.As16()
-	for i := range out {
-		keep := p.Bits() - 8*i // bits of this octet that belong to the prefix
-		switch {
-		case keep >= 8:
-		case keep <= 0:
-			out[i] = l[i]
-		default:
-			out[i] |= l[i] & (0xff >> keep)
-		}
-	}
-	return netip.AddrFrom16(out)
 }
 
 // Names are all owner names that the host has in DNS or keeps for itself: its
@@ -329,17 +297,6 @@ func (h *Host) Validate() error {
 // plain tells whether an address has the one form in which hosts keep it.
 func plain(a netip.Addr) bool { return a.IsValid() && !a.Is4In6() && a.Zone() == "" }
 
-// isLow tells whether an address is the lower part of one: nothing where the
-// shortest prefix goes, and something in the interface ID, for prefix:: is a
-// router's anycast address (RFC 4291 section 2.6.1).
-func isLow(a netip.Addr) bool {
-	if !plain(a) || !a.Is6() {
-		return false
-	}
-	b := a.As16()
-	return [6]byte(b[:6]) == [6]byte{} && [8]byte(b[8:]) != [8]byte{}
-}
-
 // reserved are labels that hosts may not begin with: name servers and ACME need them.
 var reserved = []string{"_acme-challenge", "ns", "ns1", "ns2", "ns3", "ns4"}
 
@@ -361,45 +318,4 @@ func IsReserved(name, apex dnsname.Name) bool {
 func sortAddrs(addrs []netip.Addr) []netip.Addr {
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	return slices.Compact(addrs)
-}
-
-// ParseLow reads a follower's interface ID: "::1234"; "0:0:0:5::1/56", with a
-// subnet ID below a delegated prefix of that length, 48 to 64; or a MAC address
-// such as "02:00:5e:10:00:00" as modified EUI-64 (RFC 4291 appendix A). An error
-// is a *Refusal with code malformed.
-func ParseLow(text string) (netip.Addr, error) {
-	if low, ok := parseMAC(text); ok {
-		return low, nil
-	}
-	p, err := netip.ParsePrefix(text)
-	if err != nil {
-		var a netip.Addr
-		if a, err = netip.ParseAddr(text); err == nil {
-			p = netip.PrefixFrom(a.WithZone(""), 64)
-			if a.Zone() != "" {
-				p = netip.Prefix{}
-			}
-		}
-	}
-	// No bit may stand where the prefix goes.
-	if err != nil || p.Bits() < 48 || p.Bits() > 64 || !isLow(p.Addr()) || !p.Masked().Addr().IsUnspecified() {
-		return netip.Addr{}, refuse(Malformed, fmt.Sprintf("%.60q is not an interface ID", text),
-			"give ::1234, 0:0:0:5::1/56 or a MAC address such as 02:00:5e:10:00:00")
-	}
-	return p.Addr(), nil
-}
-
-// parseMAC reads six octets in hexadecimal with one separator, ":" or "-".
-func parseMAC(text string) (netip.Addr, bool) {
-	if len(text) != 17 || text[2] != ':' && text[2] != '-' {
-		return netip.Addr{}, false
-	}
-	parts := strings.Split(text, text[2:3])
-	mac, err := hex.DecodeString(strings.Join(parts, ""))
-	if err != nil || slices.ContainsFunc(parts, func(p string) bool { return len(p) != 2 }) {
-		return netip.Addr{}, false
-	}
-	var b [16]byte
-	copy(b[8:], []byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
-	return netip.AddrFrom16(b), true
 }

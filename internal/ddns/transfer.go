@@ -196,11 +196,11 @@ func (s *Service) importBatch(ctx context.Context, writes []Write, out *Imported
 			err := s.save(ctx, w)
 			switch {
 			case errors.Is(err, ErrConflict), errors.Is(err, ErrNameTaken):
-				out.skip(w.Host.Name, s.adminError("import", ErrNameTaken))
+				out.skip(w.Host.Name, s.taken(ctx, w.Host))
 			case errors.Is(err, ErrSecretTaken):
-				out.skip(w.Host.Name, s.adminError("import", err))
+				out.skip(w.Host.Name, s.adminError(ctx, "import", w.Host, err))
 			case err != nil:
-				failed = s.adminError("import "+w.Host.Name.String(), err)
+				failed = s.adminError(ctx, "import", w.Host, err)
 			default:
 				added = append(added, w.Host)
 			}
