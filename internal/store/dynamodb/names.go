@@ -90,7 +90,7 @@ func (p *plan) owner(ctx context.Context, name dnsname.Name) (dnsname.Name, erro
 // names judges the owner names of the hosts that are written, and prepares the
 // items that hold them.
 func (p *plan) names(ctx context.Context) error {
-	claimed := map[dnsname.Name]*target{}
+	claimed, held := map[dnsname.Name]*target{}, map[dnsname.Name]bool{}
 	for _, t := range p.order {
 		if dropped(t.host) {
 			continue
@@ -107,19 +107,23 @@ func (p *plan) names(ctx context.Context) error {
 			if !by.IsZero() && by != t.name && p.targets[by] == nil {
 				return ddns.ErrNameTaken
 			}
+			held[n] = !by.IsZero()
 		}
 	}
-	for _, t := range slices.Clone(p.order) {
+	for _, t := range p.order {
 		if t.live() {
 			for _, n := range t.row.host.Names()[1:] {
 				if claimed[n] == nil {
-					if err := p.need(ctx, nameItem+n.String()); err != nil {
-						return err
-					}
-					p.one("Delete", nameItem+n.String())
+					p.spare = append(p.spare, nameItem+n.String())
 				}
 			}
 		}
+	}
+	if err := p.need(ctx, p.spare...); err != nil {
+		return err
+	}
+	for _, key := range p.spare {
+		p.one("Delete", key)
 	}
 	for n, t := range claimed {
 		key := nameItem + n.String()
@@ -136,11 +140,16 @@ func (p *plan) names(ctx context.Context) error {
 			if t.live() && slices.Contains(t.row.host.Names(), n) {
 				continue
 			}
+			if at, ok := p.items[key].member("host").str(); ok && at == t.key() {
+				p.one("ConditionCheck", key) // claimed: who makes it a host deletes the item
+				continue
+			}
 			o := p.one("Put", key)
 			item := openObject(nil, "{")
 			item.s(attrKey, key)
 			item.s("host", t.key())
 			o.item = append(item.b, '}')
+			claim := []*op{o}
 			// And nobody may take it for a host.
 			if p.targets[n] != nil {
 				continue // its own write sees to that
@@ -150,6 +159,10 @@ func (p *plan) names(ctx context.Context) error {
 				check.name("#d", attrData)
 				check.only("attribute_not_exists(#d)")
 				p.small[k] = check
+				claim = append(claim, check)
+			}
+			if !held[n] { // else another host shows it until the transaction
+				p.claims = append(p.claims, claim)
 			}
 		}
 	}
@@ -178,4 +191,17 @@ func (p *plan) one(kind, key string) *op {
 	}
 	p.small[key] = o
 	return o
+}
+
+// claim takes names for their hosts before these have them, some at a time,
+// because a name takes two or three of a transaction's items until it is
+// claimed, and one from then on. Should the hosts not get them after all, the
+// items say nothing: a name is free unless the host in its item shows it.
+func (p *plan) claim(ctx context.Context) error {
+	for chunk := range slices.Chunk(p.claims, maxTransaction/3) {
+		if err := p.transact(ctx, slices.Concat(chunk...)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -27,10 +27,16 @@ func (s *Store) saveAll(ctx context.Context, writes []ddns.Write) error {
 		if done || err != nil {
 			return err
 		}
-		err = s.transact(ctx, p.ops())
-		if err == nil {
-			p.finish()
-			return nil
+		switch ops := p.ops(); {
+		case len(ops) > maxTransaction && len(p.claims) > 0:
+			if err = p.claim(ctx); err == nil {
+				err = errMoved // by us: begin again with the names claimed
+			}
+		default:
+			if err = s.transact(ctx, ops); err == nil {
+				p.finish()
+				return nil
+			}
 		}
 		if unknown(err) {
 			lost = err
@@ -55,6 +61,8 @@ type plan struct {
 	targets map[dnsname.Name]*target
 	order   []*target
 	small   map[string]*op // of items that are no rows, by key
+	claims  [][]*op        // of those, what gives a host one more name
+	spare   []string       // keys of those that need not be written: the names are free without it
 }
 
 // target is one row and what becomes of it.
@@ -459,8 +467,13 @@ func (t *target) secret() (owned, secret string) {
 	return "", nobodys()
 }
 
-// ops are the writes of the transaction.
+// ops are the writes of the transaction: all, or as many as it may have of those
+// that need not be.
 func (p *plan) ops() []*op {
+	for len(p.spare) > 0 && len(p.order)+len(p.small) > maxTransaction {
+		delete(p.small, p.spare[0])
+		p.spare = p.spare[1:]
+	}
 	var ops []*op
 	for _, t := range p.order {
 		if t.op != nil {

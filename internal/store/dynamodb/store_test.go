@@ -73,6 +73,8 @@ func TestDynamoDB(t *testing.T) {
 		{"Down", testDown},
 		{"NoPhantoms", testNoPhantoms},
 		{"Limits", testLimits},
+		{"ManyNames", testManyNames},
+		{"ManyNamesRace", testManyNamesRace},
 		{"Unprocessed", testUnprocessed},
 		{"Garbage", testGarbage},
 		{"Wiped", testWiped},
