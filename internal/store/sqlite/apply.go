@@ -352,7 +352,9 @@ const (
 // generation stays.
 func (b *batch) drop(name dnsname.Name, e *entry, last *ddns.Host) error {
 	c, text := b.w.conn, name.String()
+	left := *e // a credential may go on without the host
 	for _, err := range []error{
+		putMarks(c, &left),
 		c.run("delete from hosts where id = ?", e.id),
 		c.run("delete from names where host = ?", e.id),
 		dropEvents(c, e),
@@ -432,6 +434,10 @@ func (b *batch) credentialChanged(old, now *ddns.Credential) {
 			sortCredentials(creds)
 		}
 		next.withCreds(creds)
+		// Its row has been written or is gone.
+		next.marks = slices.DeleteFunc(slices.Clone(e.marks), func(m mark) bool {
+			return old != nil && m.credential == old.ID || now != nil && m.credential == now.ID
+		})
 		b.put(name, e, &next)
 	}
 }
@@ -457,9 +463,7 @@ func (b *batch) markOf(host dnsname.Name, t ddns.Touch) (*ddns.Credential, error
 	}
 	var c *ddns.Credential
 	if e != nil && e.complete {
-		if i := slices.IndexFunc(e.creds, func(c *ddns.Credential) bool { return c.ID == t.Credential }); i >= 0 {
-			c = e.creds[i]
-		}
+		c = e.credential(t.Credential)
 	} else if c, err = b.credential(t.Credential); err != nil {
 		return nil, err
 	}
@@ -476,6 +480,19 @@ func (b *batch) moveMark(host dnsname.Name, t ddns.Touch) error {
 	}
 	now := *old
 	now.Mark = t.Mark
+	e, err := b.load(host)
+	if err != nil {
+		return err
+	}
+	if e != nil && e.complete && len(now.Grants) == 1 {
+		// With the host, whose row of the log is written for its change anyway.
+		next := *e
+		next.creds = slices.Clone(e.creds) // the same in size and order
+		next.creds[slices.Index(e.creds, old)] = &now
+		next.marks = slices.DeleteFunc(slices.Clone(e.marks), func(m mark) bool { return m.credential == now.ID })
+		next.marks = append(next.marks, mark{now.ID, now.Mark})
+		return b.keep(e, &next)
+	}
 	if err := setMark(b.w.conn, &now); err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ type entry struct {
 	// host's row has everything.
 	applied, logged int64
 	changes         []change // that the row does not have yet
+	marks           []mark   // that the credentials' rows do not have yet; only if complete
 	credBytes       int      // what creds take, about
 	// complete tells whether creds have been read.
 	complete bool
@@ -288,6 +289,7 @@ func (e *entry) size() int {
 	for _, c := range e.changes {
 		n += 32 + len(c.text)
 	}
+	n += 24 * len(e.marks)
 	for _, t := range h.TXT {
 		n += 80 + len(t.Value)
 	}
@@ -298,6 +300,16 @@ func (e *entry) size() int {
 		}
 	}
 	return n + e.credBytes
+}
+
+// credential is the one of creds with that ID, nil if there is none.
+func (e *entry) credential(id string) *ddns.Credential {
+	for _, c := range e.creds {
+		if c.ID == id {
+			return c
+		}
+	}
+	return nil
 }
 
 // withCreds gives e its host's credentials.

@@ -31,7 +31,8 @@ import (
 //
 // What a row of the log cannot say is written into the tables at once, in the
 // transaction of the batch: new and removed hosts, names, credentials, and all
-// that one of the partial indexes of hosts would have to know.
+// that one of the partial indexes of hosts would have to know. Of a credential,
+// the log can have the replay mark, with the host that it is granted on.
 const (
 	// A sweep begins when nobody has written for a while (Config.quiet), and goes
 	// on with each batch while something has been pending for so long or there is
@@ -62,6 +63,12 @@ type change struct {
 	at         int64 // entry.logged as the change came
 	generation uint64
 	text       string // as appendEvent writes it
+}
+
+// mark is a replay mark that the credential's row does not have yet.
+type mark struct {
+	credential string
+	at         int64
 }
 
 // pending tells whether the log has something of the host that its row has not.
@@ -122,9 +129,12 @@ func (b *batch) bring(before, next *entry) error {
 	return nil
 }
 
-// putRow writes a host's row, with all changes of it that are pending. found is
-// the host as the row has it, or one that is found alike.
+// putRow writes a host's row, with all changes and marks of it that are pending.
+// found is the host as the row has it, or one that is found alike.
 func putRow(c *conn, found *ddns.Host, e *entry) error {
+	if err := putMarks(c, e); err != nil {
+		return err
+	}
 	for i := range e.changes {
 		if err := putChange(c, e, &e.changes[i]); err != nil {
 			return err
@@ -132,6 +142,32 @@ func putRow(c *conn, found *ddns.Host, e *entry) error {
 	}
 	e.changes = nil
 	return updateHost(c, found, e)
+}
+
+// putMarks writes the marks of e's credentials that are pending into their rows. A
+// credential that was replaced or revoked since has no use for them.
+func putMarks(c *conn, e *entry) error {
+	for _, m := range e.marks {
+		cred := e.credential(m.credential)
+		if cred == nil { // e has been read of the log
+			var err error
+			cred, err = readCredential(c, m.credential)
+			if _, damaged := errors.AsType[*DamagedError](err); damaged {
+				continue // it proves nothing
+			} else if err != nil {
+				return err
+			}
+			if cred == nil || cred.Mark >= m.at {
+				continue
+			}
+			cred.Mark = m.at
+		}
+		if err := setMark(c, cred); err != nil {
+			return err
+		}
+	}
+	e.marks = nil
+	return nil
 }
 
 // log writes what the batch keeps in the log, as one row of pending or as some
@@ -161,6 +197,10 @@ func (b *batch) log() error {
 			if c.at == b.id {
 				text = append(text, c.text...) // begins with a comma
 			}
+		}
+		for _, m := range e.marks {
+			text = appendText(append(text, ",{"...), m.credential)
+			text = append(strconv.AppendInt(append(text, ':'), m.at, 10), '}')
 		}
 		text = append(text, "],"...)
 		if len(text) > logRow && begin > len(logHead) {
@@ -297,11 +337,13 @@ type record struct {
 	Zones []zoneSerial `json:"zones"`
 }
 
-// item is one host of a record: its row's number, its state, and what happened.
+// item is one host of a record: its row's number, its state, what happened, and
+// the replay marks of its credentials.
 type item struct {
 	id      int64
 	host    *ddns.Host
 	changes []change
+	marks   []mark
 }
 
 func (i *item) UnmarshalJSON(text []byte) error {
@@ -320,6 +362,16 @@ func (i *item) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	for _, event := range raw[3:] {
+		if event[0] == '{' {
+			marks := map[string]int64{}
+			if err := json.Unmarshal(event, &marks); err != nil {
+				return err
+			}
+			for id, at := range marks {
+				i.marks = append(i.marks, mark{id, at})
+			}
+			continue
+		}
 		var e storedEvent
 		if err := decodeEvent(event, &e); err != nil {
 			return err
@@ -448,6 +500,7 @@ func (p *part) add(c *conn, id int64, i *item) error {
 	}
 	e.host, e.logged = i.host, id
 	e.changes = append(e.changes, i.changes...)
+	e.marks = append(e.marks, i.marks...)
 	return nil
 }
 

@@ -230,6 +230,7 @@ func TestPowerCutAtEachStep(t *testing.T) {
 		}
 		save(w)
 	}
+	marks := int64(0)
 	for range 2 {
 		for i := range 10 {
 			change(i, nil)
@@ -240,6 +241,19 @@ func TestPowerCutAtEachStep(t *testing.T) {
 		}
 		if err := s.Touch(t.Context(), benchName(4), read(4).Generation, ddns.Touch{Seen: read(4).ChangedAt.Add(time.Hour)}); err != nil {
 			t.Fatal(err)
+		}
+		cut()
+		// Replay marks: alone, and with a change.
+		for _, i := range []int{4, 5, 9} {
+			marks++
+			if err := s.Touch(t.Context(), benchName(i), read(i).Generation, ddns.Touch{Credential: read(i).Credentials[0], Mark: marks}); err != nil {
+				t.Fatal(err)
+			}
+			marks++
+			change(i, func(w *ddns.Write) { w.Touch = ddns.Touch{Credential: w.Host.Credentials[0], Mark: marks} })
+			if c, err := s.Credential(t.Context(), read(i).Credentials[0]); err != nil || c.Mark != marks {
+				t.Errorf("host %d: mark %d, %v, want %d", i, c.Mark, err, marks)
+			}
 		}
 		cut()
 		// What the log cannot say, of hosts that are pending.

@@ -72,8 +72,22 @@ func (s *Store) withCredentials(c *conn, e *entry) (*entry, error) {
 func (s *Store) Credential(ctx context.Context, id string) (*ddns.Credential, error) {
 	var cred *ddns.Credential
 	err := s.read(ctx, func(c *conn) (err error) {
-		cred, err = readCredential(c, id)
-		return err
+		for {
+			brought := s.cache.brought.Load()
+			if cred, err = readCredential(c, id); err != nil || cred == nil || len(cred.Grants) != 1 {
+				return err
+			}
+			// A newer mark may be nowhere but with its host.
+			if e := s.cache.pending(cred.Grants[0].Host); e != nil && len(e.marks) > 0 {
+				if c := e.credential(id); c != nil {
+					cred = c
+				}
+				return nil
+			}
+			if s.cache.brought.Load() == brought {
+				return nil
+			}
+		}
 	})
 	if err == nil && cred == nil {
 		err = ddns.ErrNoCredential

@@ -305,6 +305,7 @@ func FuzzPendingRow(f *testing.F) {
 	}
 	event := appendEvent(nil, &ddns.Event{Time: day, Generation: 3, Outcome: "changed", Door: "seed"}, 0)
 	f.Add(`{"hosts":[[1,` + dns + `,` + state + string(event) + `]],"zones":[["dyn.example.org",1772366400]]}`)
+	f.Add(`{"hosts":[[1,` + dns + `,` + state + string(event) + `,{"k7m2qx4p":1770000000},{"":1e3}]],"zones":[]}`)
 	f.Add(`{"hosts":[[1,[],[]]],"zones":[[]]}`)
 	f.Add(`{"hosts":[null,{}],"zones":{}}`)
 	f.Fuzz(func(t *testing.T, text string) {

@@ -52,7 +52,7 @@ create index hosts_unpublished on hosts(id) where unpublished is not null;
 create table pending (
 	id    integer primary key,              -- in the order of commits; never given again
 	sum   integer not null,                 -- CRC-32C of id and batch
-	batch text    not null                  -- JSON: {"hosts":[[id, dns, state, event …] …], "zones":[[name, serial] …]}
+	batch text    not null                  -- JSON: {"hosts":[[id, dns, state, event …, {credential: mark} …] …], "zones":[[name, serial] …]}
 );
 
 create table names (

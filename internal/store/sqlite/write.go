@@ -382,8 +382,28 @@ func (b *batch) event(e *ddns.Event) string {
 }
 
 // credential finds a credential as the batch sees it; nil if there is none.
-// Statements of the transaction see what the ones before wrote.
-func (b *batch) credential(id string) (*ddns.Credential, error) { return readCredential(b.w.conn, id) }
+// Statements of the transaction see what the ones before wrote; a mark may be
+// nowhere but with its host.
+func (b *batch) credential(id string) (*ddns.Credential, error) {
+	c, err := readCredential(b.w.conn, id)
+	if c != nil && len(c.Grants) == 1 {
+		if e := b.atHand(c.Grants[0].Host); e != nil && len(e.marks) > 0 {
+			c = e.credential(id)
+		}
+	}
+	return c, err
+}
+
+// atHand finds a host as load does, if it is in memory.
+func (b *batch) atHand(name dnsname.Name) *entry {
+	if e := b.hosts[name]; e != nil {
+		return e
+	}
+	if e, _ := b.w.s.cache.get(name); e != nil {
+		return e
+	}
+	return b.w.s.cache.pending(name)
+}
 
 // touchZone gives a zone a new serial in this transaction.
 func (b *batch) touchZone(name dnsname.Name) {
