@@ -1,6 +1,10 @@
 package main
 
 import (
+	"fmt"
+	"strings"
+	"time"
+
 	"godwit/internal/api"
 	"godwit/internal/store/sqlite"
 )
@@ -12,8 +16,8 @@ type checkCommand struct {
 
 func (checkCommand) Help() string {
 	return `Works while the server runs, and without it on a data directory. Looks at the database
-file, at each row's checksum, and at what must hold between rows. The exit code is 1 if anything
-is wrong.
+file, at each row's checksum, and at what must hold between rows. A server that runs says until
+when its TLS certificate is good, too. The exit code is 1 if anything is wrong.
 
 Examples:
 
@@ -45,9 +49,16 @@ func (c checkCommand) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	out := struct {
+		api.CheckResult
+		Certificate *api.Certificate `json:"certificate,omitempty"`
+	}{CheckResult: result}
+	if status, err := server.Status(a.ctx); err == nil { // nobody serves, or a server of another kind
+		out.Certificate = status.Certificate
+	}
 	switch {
 	case c.JSON:
-		if err := a.printJSON(result); err != nil {
+		if err := a.printJSON(out); err != nil {
 			return err
 		}
 	case result.OK:
@@ -58,7 +69,17 @@ func (c checkCommand) Run(a *app) error {
 		}
 		a.print("The store is not sound: %s. What to do stands beside each.", quantity(len(result.Problems), "problem"))
 	}
-	if !result.OK {
+	if cert := out.Certificate; cert != nil && !c.JSON {
+		until := "There is no TLS certificate yet."
+		if !cert.NotAfter.IsZero() {
+			until = fmt.Sprintf("The TLS certificate for %s is good until %s.", strings.Join(cert.Names, ", "), cert.NotAfter.Format(time.RFC3339))
+		}
+		if cert.Problem != "" {
+			until += " A new one could not be got: " + cert.Problem
+		}
+		a.print("%s", until)
+	}
+	if !result.OK || out.Certificate != nil && out.Certificate.Problem != "" {
 		return errFailed
 	}
 	return nil

@@ -19,6 +19,7 @@ import (
 
 	"godwit/internal/api"
 	"godwit/internal/awsstack"
+	"godwit/internal/certificate"
 	"godwit/internal/config"
 	"godwit/internal/ddns"
 	"godwit/internal/dnsserver"
@@ -36,7 +37,8 @@ type serveCommand struct {
 func (serveCommand) Help() string {
 	return `Each setting is a flag, a variable (GODWIT_DATA, GODWIT_TRUSTED_PROXY ...) or a key of the
 file; a flag beats a variable, a variable beats the file. Without flags about listeners the server
-is for this machine only. SIGHUP loads the certificate again, Ctrl-C or SIGTERM stops the server.
+is for this machine only. SIGHUP loads the certificate again, or tries at once to get one; Ctrl-C
+or SIGTERM stops the server.
 
 Examples:
 
@@ -44,6 +46,9 @@ Examples:
 
     godwit serve --zone dyn.example.com --dns 192.0.2.1:53 --http 192.0.2.1:80 \
         --ns ns1.dyn.example.com=192.0.2.1 --data /var/lib/godwit
+
+    godwit serve --zone dyn.example.com --dns 192.0.2.1:53 --https 192.0.2.1:443 \
+        --tls auto --url https://ddns.dyn.example.com
 
     godwit serve --zone dyn.example.com --publish route53 --http 192.0.2.1:80
 
@@ -98,6 +103,9 @@ func checkSettings(a *app, settings *config.Serve) error {
 	if err := errors.Join(d.readFiles(), d.makeZones()); err != nil {
 		return err
 	}
+	if err := d.makeCertificate(); err != nil {
+		return err
+	}
 	for _, w := range d.warnings {
 		a.say("warning: %s", w)
 	}
@@ -114,7 +122,8 @@ type daemon struct {
 	started  time.Time
 	warnings []string // for people: what they should look at
 
-	certificate *httpserver.Certificate // nil: no TLS
+	certificate *httpserver.Certificate // nil: not from files
+	automatic   *certificate.Manager    // nil: not from a certificate authority
 	adminToken  [32]byte                // hash; zero: none
 
 	store     *sqlite.Store
@@ -141,6 +150,9 @@ func open(ctx context.Context, settings *config.Serve, log *slog.Logger) (_ *dae
 		return nil, err
 	}
 	if err := d.makeZones(); err != nil {
+		return nil, err
+	}
+	if err := d.makeCertificate(); err != nil {
 		return nil, err
 	}
 
@@ -217,32 +229,12 @@ func (d *daemon) serve(ctx context.Context) error {
 	group.Go(func() error { d.service.Run(ctx); return nil })
 	group.Go(func() error { d.inspect(ctx); return nil })
 	group.Go(func() error { d.reload(ctx); return nil })
+	if d.automatic != nil {
+		group.Go(func() error { d.automatic.Run(ctx); return nil })
+	}
 	err := group.Wait()
 	d.log.Info("stopped")
 	return err
-}
-
-// reload loads the certificate again at each SIGHUP.
-func (d *daemon) reload(ctx context.Context) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangup:
-		}
-		if d.certificate == nil {
-			d.log.Info("SIGHUP: there is no certificate to load; other settings need a restart")
-			continue
-		}
-		if err := d.certificate.Reload(); err != nil {
-			d.log.Error("the certificate cannot be loaded; the old one is served on", "err", err)
-			continue
-		}
-		d.log.Info("the certificate was loaded again")
-	}
 }
 
 // close gives back what open took. The store goes last: until then an update
@@ -292,7 +284,7 @@ func (d *daemon) status(ctx context.Context) (api.Status, error) {
 	}
 	return api.Status{
 		Version: buildInfo().Version, Started: d.started, Hosts: stats.Hosts, Zones: len(d.authority.List()),
-		Listeners: d.bound, URL: d.url, Warnings: d.warnings,
+		Listeners: d.bound, URL: d.url, Warnings: d.warnings, Certificate: d.certificateState(),
 	}, nil
 }
 

@@ -43,16 +43,12 @@ func (d *daemon) listenHTTP(ctx context.Context) error {
 		}
 	}
 	for _, at := range s.HTTPS {
-		if err := d.listen(ctx, "https", at, httpserver.Listener{TLS: d.certificate.Config()}); err != nil {
+		if err := d.listen(ctx, "https", at, httpserver.Listener{TLS: d.tlsConfig()}); err != nil {
 			return err
 		}
 	}
 	if s.Admin.IsValid() {
-		l := httpserver.Listener{Admin: true}
-		if d.certificate != nil {
-			l.TLS = d.certificate.Config()
-		}
-		if err := d.listen(ctx, "admin", s.Admin, l); err != nil {
+		if err := d.listen(ctx, "admin", s.Admin, httpserver.Listener{Admin: true, TLS: d.tlsConfig()}); err != nil {
 			return err
 		}
 	}

@@ -261,6 +261,15 @@ type Status struct {
 	Listeners Listeners `json:"listeners"`
 	URL       string    `json:"url"`
 	Warnings  []string  `json:"warnings"` // never null; what an operator should look at
+	// Certificate is the one for HTTPS; nil: no TLS.
+	Certificate *Certificate `json:"certificate,omitempty"`
+}
+
+// Certificate is the server's TLS certificate.
+type Certificate struct {
+	Names    []string  `json:"names"`              // never null; none: there is none yet
+	NotAfter time.Time `json:"not_after,omitzero"` // zero: there is none yet
+	Problem  string    `json:"problem,omitempty"`  // why none could be got, and when the next attempt is
 }
 
 // Listeners are the addresses that the daemon listens on, as HOST:PORT or a

@@ -38,6 +38,15 @@ type Serve struct {
 	// HTTP, HTTPS and DNS are the listeners; empty: none. Port 0 is any free one.
 	// Without DNS listeners of their own choice, who publishes elsewhere has none.
 	HTTP, HTTPS, DNS []netip.AddrPort
+	// TLSAuto asks for a certificate from the CA whose directory ACMEDirectory is,
+	// an https URL, for TLSNames, the first of which is that of URL.
+	TLSAuto       bool
+	TLSNames      []dnsname.Name
+	TLSEmail      string // empty: none
+	TLSKeyRSA     bool   // else ECDSA
+	ACMEDirectory string
+	// ACMECA and ACMEEABFile are files; empty: none.
+	ACMECA, ACMEEABFile string
 	// TLSCert and TLSKey are files in PEM form, both or neither.
 	TLSCert, TLSKey string
 	// Admin is the TCP listener of the admin API. Zero: only the socket in Data.

@@ -156,6 +156,23 @@ func TestRefused(t *testing.T) {
 		{name: "other half", args: append(zone, "--tls-key", "k.pem"), want: "--tls-key: a key needs its certificate; add --tls-cert FILE"},
 		{name: "HTTPS without", args: append(zone, "--https", "0.0.0.0:443"), want: "--https: HTTPS needs a certificate; add --tls-cert FILE --tls-key FILE"},
 		{name: "certificate for nothing", args: append(zone, "--tls-cert", "c", "--tls-key", "k"), want: "--tls-cert: nothing uses the certificate"},
+		{name: "other TLS", args: append(zone, "--tls", "manual"), want: `--tls: "manual" is not auto; give it as in --tls auto`},
+		{name: "two certificates", args: append(zone, "--https", ":443", "--tls", "auto", "--tls-cert", "c", "--tls-key", "k"), want: "--tls: there is a certificate in a file too"},
+		{name: "TLS for nothing", args: append(zone, "--tls", "auto", "--url", "https://ddns.example.org"), want: "--tls: nothing uses the certificate; add --https 0.0.0.0:443"},
+		{name: "TLS for no name", args: append(zone, "--https", ":443", "--tls", "auto"), want: "--tls: the certificate is for the name in --url, which has to be an https URL; give it, for example --url https://"},
+		{name: "TLS for HTTP", args: append(zone, "--https", ":443", "--tls", "auto", "--url", "http://ddns.example.org"), want: "which has to be an https URL"},
+		{name: "TLS for an address", args: append(zone, "--https", ":443", "--tls", "auto", "--url", "https://192.0.2.1"), want: "--url: 192.0.2.1 is an address, and certificates are for names"},
+		{name: "TLS for another address", args: append(zone, "--https", ":443", "--tls", "auto", "--url", "https://[2001:db8::1]"), want: "--url: 2001:db8::1 is an address"},
+		{name: "TLS for localhost", args: append(zone, "--https", ":443", "--tls", "auto", "--url", "https://localhost"), want: `--url: name "localhost": is a single label`},
+		{name: "TLS name", args: append(zone, "--tls-name", "x.localhost"), want: "--tls-name: x.localhost is no name that the internet knows"},
+		{name: "TLS wildcard", args: append(zone, "--tls-name", "*.dyn.example.org"), want: "is a wildcard, and this server has no need of one; name each"},
+		{name: "TLS name twice", args: append(zone, "--tls-name", "a.example.org,A.example.org"), want: "a.example.org is there twice; name it once"},
+		{name: "TLS name without", args: append(zone, "--tls-name", "dyn.example.org"), want: "--tls-name: it is about certificates that the server gets itself; add --tls auto, or leave it out"},
+		{name: "key type without", args: append(zone, "--tls-key-type", "rsa"), want: "--tls-key-type: it is about certificates that the server gets itself"},
+		{name: "key type", args: append(zone, "--tls-key-type", "dsa"), want: `--tls-key-type: "dsa" is not ecdsa or rsa`},
+		{name: "e-mail", args: append(zone, "--tls-email", "Op <op@example.org>"), want: "is not an e-mail address; give it as in --tls-email hostmaster@example.com"},
+		{name: "directory in the clear", args: append(zone, "--acme-directory", "http://ca.example.org/directory"), want: "is not an https URL; give it as in --acme-directory https://acme-staging-v02"},
+		{name: "directory with a password", args: append(zone, "--acme-directory", "https://op:hunter2@ca.example.org/"), want: "--acme-directory: a URL with a user name or password in it is not accepted"},
 		{name: "overlap", args: append(zone, "--http", "0.0.0.0:5300"), want: "--dns: 127.0.0.1:5300 overlaps with 0.0.0.0:5300 of --http; give one of them another port or address"},
 		{name: "same twice", args: append(zone, "--http", "127.0.0.1:80", "--http", "127.0.0.1:80"), want: "overlaps"},
 		{name: "admin without token", args: append(zone, "--admin", "127.0.0.1:8054"), want: "--admin: the admin API on TCP needs a token; make one: "},
@@ -302,6 +319,26 @@ func TestRoute53(t *testing.T) {
 		}
 		same(t, s, again)
 	}
+}
+
+// TestTLSAuto: the certificate is for the URL's name first, and what is printed
+// means the same.
+func TestTLSAuto(t *testing.T) {
+	s, err := config.LoadServe(parse(t, "--zone", "dyn.example.org", "--https", "127.0.0.1:443", "--tls", "auto", "--url", "https://DDNS.dyn.example.org:8443",
+		"--tls-name", "dyn.example.org,ddns.dyn.example.org", "--tls-email", "op@example.org", "--tls-key-type", "rsa",
+		"--acme-directory", "https://ca.example.org/acme", "--acme-ca", "/ca.pem", "--acme-eab-file", "/eab"), environment(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.TrimSpace(fmt.Sprintln(s.TLSAuto, s.TLSNames, s.TLSEmail, s.TLSKeyRSA, s.ACMEDirectory, s.ACMECA, s.ACMEEABFile)); got !=
+		"true [ddns.dyn.example.org dyn.example.org] op@example.org true https://ca.example.org/acme /ca.pem /eab" {
+		t.Errorf("got %s", got)
+	}
+	again, err := config.LoadServe(parse(t, "--config", write(t, s.String())), environment(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, s, again)
 }
 
 func TestString(t *testing.T) {

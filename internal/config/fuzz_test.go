@@ -22,6 +22,7 @@ func FuzzConfigFile(f *testing.F) {
 		"zone = \"dyn.example.org\"\nchanges-per-hour = 0\nrequests-per-second = 0x10\nlog-format = \"json\"",
 		"zone = \"dyn.example.org\"\nhttps = \"0.0.0.0:443\"\ntls-cert = \"/c\"\ntls-key = \"/k\"\nurl = \"HTTPS://Ddns.example.org/%41/\"",
 		"zone = \"dyn.example.org\"\nadmin = \"127.0.0.1:1\"\nadmin-token-file = \"/t\"\ntrusted-proxy = [\"192.0.2.1\", \"2001:db8::/32\"]",
+		"zone = \"dyn.example.org\"\nhttps = \":443\"\ntls = \"auto\"\nurl = \"https://D.example.org\"\ntls-name = [\"dyn.example.org\"]\ntls-key-type = \"rsa\"\nacme-directory = \"https://ca.example.org/%41\"",
 		"[zone]\nx = 1", "zonne = 1", "zone.a = 1", "\"zone\" = \"dyn.example.org\"", "zone = \"xn--\"", "\xff", "zone = [[\"a\"]]",
 		"zone = \"" + strings.Repeat("a", 64) + ".example\"",
 	} {

@@ -20,7 +20,14 @@ type Flags struct {
 	Zone     []string `sep:"none" placeholder:"ZONE" help:"Answer for this zone, and let hosts be added in it. At least one; repeat it for more."`
 	Data     *string  `placeholder:"DIR" help:"Keep hosts, keys and the admin socket here. Default: $$STATE_DIRECTORY, else $$XDG_STATE_HOME/godwit, else ~/.local/state/godwit."`
 	HTTP     []string `name:"http" sep:"none" placeholder:"ADDR" help:"Listen for HTTP here (repeatable; off: nowhere). Default: 127.0.0.1:8053 and [::1]:8053."`
-	HTTPS    []string `name:"https" sep:"none" placeholder:"ADDR" help:"Listen for HTTPS here (repeatable). Needs --tls-cert and --tls-key."`
+	HTTPS    []string `name:"https" sep:"none" placeholder:"ADDR" help:"Listen for HTTPS here (repeatable). Needs --tls auto, or --tls-cert and --tls-key."`
+	TLS      *string  `name:"tls" placeholder:"auto" help:"auto: get the certificate for HTTPS from a certificate authority and renew it. By giving it you agree to the authority's terms of service. Needs --url."`
+	TLSNames []string `name:"tls-name" sep:"none" placeholder:"NAME" help:"A name that the certificate is for too, beside the one of --url (repeatable)."`
+	TLSEmail *string  `name:"tls-email" placeholder:"ADDRESS" help:"Where the certificate authority may write to. Default: nowhere."`
+	TLSType  *string  `name:"tls-key-type" placeholder:"TYPE" help:"ecdsa, or rsa for clients that know no other. Default: ecdsa."`
+	ACMEDir  *string  `name:"acme-directory" placeholder:"URL" help:"The certificate authority, by the URL of its ACME directory. Default: Let's Encrypt."`
+	ACMECA   *string  `name:"acme-ca" placeholder:"FILE" help:"Root certificates, PEM, that the certificate authority's own HTTPS is held to. Default: the system's."`
+	ACMEEAB  *string  `name:"acme-eab-file" placeholder:"FILE" help:"File with a key ID and a MAC key, for an authority that asks for an account of its own (external account binding)."`
 	TLSCert  *string  `name:"tls-cert" placeholder:"FILE" help:"Certificate chain for HTTPS, PEM. Read again on SIGHUP."`
 	TLSKey   *string  `name:"tls-key" placeholder:"FILE" help:"Its private key, PEM."`
 	DNS      []string `name:"dns" sep:"none" placeholder:"ADDR" help:"Answer DNS here, UDP and TCP (repeatable; off: nowhere). Default: 127.0.0.1:5300 and [::1]:5300."`
@@ -111,6 +118,41 @@ var settings = []setting{
 	{name: "https", example: "--https 0.0.0.0:443", list: true, commas: true, off: true,
 		flag:  func(f *Flags) []string { return f.HTTPS },
 		parse: func(s *Serve, v []string) ([]string, error) { return parseListeners(&s.HTTPS, v) }},
+	{name: "tls", example: "--tls auto",
+		flag: func(f *Flags) []string { return one(f.TLS) },
+		parse: func(s *Serve, v []string) ([]string, error) {
+			if len(v) > 0 && v[0] != "auto" {
+				return nil, fmt.Errorf("%q is not auto", v[0])
+			}
+			s.TLSAuto = len(v) > 0
+			return v, nil
+		}},
+	{name: "tls-name", example: "--tls-name dyn.example.com", list: true, commas: true,
+		flag:  func(f *Flags) []string { return f.TLSNames },
+		parse: func(s *Serve, v []string) ([]string, error) { return parseTLSNames(s, v) }},
+	{name: "tls-email", example: "--tls-email hostmaster@example.com",
+		flag:  func(f *Flags) []string { return one(f.TLSEmail) },
+		parse: func(s *Serve, v []string) ([]string, error) { return parseEmail(s, v) }},
+	{name: "tls-key-type", example: "--tls-key-type rsa",
+		flag:     func(f *Flags) []string { return one(f.TLSType) },
+		fallback: always("ecdsa"),
+		parse: func(s *Serve, v []string) ([]string, error) {
+			if v[0] != "ecdsa" && v[0] != "rsa" {
+				return nil, fmt.Errorf("%q is not ecdsa or rsa", v[0])
+			}
+			s.TLSKeyRSA = v[0] == "rsa"
+			return v, nil
+		}},
+	{name: "acme-directory", example: "--acme-directory https://acme-staging-v02.api.letsencrypt.org/directory",
+		flag:     func(f *Flags) []string { return one(f.ACMEDir) },
+		fallback: always(letsEncrypt),
+		parse:    func(s *Serve, v []string) ([]string, error) { return parseDirectory(s, v) }},
+	{name: "acme-ca", example: "--acme-ca /etc/godwit/acme-ca.pem",
+		flag:  func(f *Flags) []string { return one(f.ACMECA) },
+		parse: func(s *Serve, v []string) ([]string, error) { return parsePath(&s.ACMECA, v) }},
+	{name: "acme-eab-file", example: "--acme-eab-file /etc/godwit/acme-eab",
+		flag:  func(f *Flags) []string { return one(f.ACMEEAB) },
+		parse: func(s *Serve, v []string) ([]string, error) { return parsePath(&s.ACMEEABFile, v) }},
 	{name: "tls-cert", example: "--tls-cert /etc/godwit/fullchain.pem",
 		flag:  func(f *Flags) []string { return one(f.TLSCert) },
 		parse: func(s *Serve, v []string) ([]string, error) { return parsePath(&s.TLSCert, v) }},
@@ -438,24 +480,18 @@ func (s *Serve) check() error {
 	if s.Route53 && s.Default("dns") {
 		s.noDNS()
 	}
-	pair := s.TLSCert != "" && s.TLSKey != ""
+	if err := s.checkTLS(bad); err != nil {
+		return err
+	}
 	switch {
 	case len(s.HostedZones) > 0 && !s.Route53:
 		return bad("hosted-zone", "nothing is published in Route 53", "add --publish route53, or leave the hosted zone out")
-	case s.TLSCert != "" && s.TLSKey == "":
-		return bad("tls-cert", "a certificate needs its key", "add --tls-key FILE")
-	case s.TLSKey != "" && s.TLSCert == "":
-		return bad("tls-key", "a key needs its certificate", "add --tls-cert FILE")
-	case len(s.HTTPS) > 0 && !pair:
-		return bad("https", "HTTPS needs a certificate", "add --tls-cert FILE --tls-key FILE")
-	case pair && len(s.HTTPS) == 0 && !s.Admin.IsValid():
-		return bad("tls-cert", "nothing uses the certificate", "add --https 0.0.0.0:443, or leave the certificate out")
 	case s.Admin.IsValid() && s.AdminTokenFile == "":
 		return bad("admin", "the admin API on TCP needs a token",
 			"make one: (umask 077; openssl rand -hex 32 >admin-token), then add --admin-token-file admin-token")
 	case s.AdminTokenFile != "" && !s.Admin.IsValid():
 		return bad("admin-token-file", "nothing uses the admin token", "add --admin 127.0.0.1:8054, or leave the token out")
-	case s.Admin.IsValid() && !s.Admin.Addr().IsLoopback() && !pair:
+	case s.Admin.IsValid() && !s.Admin.Addr().IsLoopback() && !s.hasTLS():
 		return bad("admin", "the admin token must not travel in the clear",
 			"add --tls-cert FILE --tls-key FILE, or listen on loopback: --admin 127.0.0.1:8054")
 	case len(s.HTTP)+len(s.HTTPS)+len(s.DNS) == 0:

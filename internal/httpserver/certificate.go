@@ -2,6 +2,7 @@ package httpserver
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
@@ -42,18 +43,22 @@ func LoadCertificate(certFile, keyFile string, log *slog.Logger) (*Certificate, 
 	return c, c.Reload()
 }
 
-// Config is a TLS configuration for a listener: TLS 1.2 and 1.3, HTTP/1.1 and
+// TLSConfig is a TLS configuration for a listener: TLS 1.2 and 1.3, HTTP/1.1 and
 // HTTP/2, session tickets.
-func (c *Certificate) Config() *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"h2", "http/1.1"},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			c.refresh()
-			return c.current.Load(), nil
-		},
-	}
+func TLSConfig(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: get}
 }
+
+// Config is [TLSConfig] for this certificate.
+func (c *Certificate) Config() *tls.Config {
+	return TLSConfig(func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		c.refresh()
+		return c.current.Load(), nil
+	})
+}
+
+// Leaf is the certificate that is served.
+func (c *Certificate) Leaf() *x509.Certificate { return c.current.Load().Leaf }
 
 // Reload loads the files now. If they cannot be used, the certificate that was
 // loaded before goes on being served.

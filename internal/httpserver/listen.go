@@ -59,7 +59,7 @@ const maxHeader = 12 << 10
 // Listener is a socket and what is served on it.
 type Listener struct {
 	net.Listener
-	// TLS, if not nil, is spoken on it; see [Certificate.Config].
+	// TLS, if not nil, is spoken on it; see [TLSConfig].
 	TLS *tls.Config
 	// Admin serves the admin API instead of the public doors.
 	Admin bool
