@@ -148,7 +148,7 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 			} else if err != nil {
 				return Outcome{}, unavailable("move the replay mark", err)
 			}
-			return Outcome{Host: host, Unconfirmed: s.confirm(ctx, host, now)}, nil
+			return Outcome{Before: host, Host: host, Unconfirmed: s.confirm(ctx, host, now)}, nil
 		}
 		taken := d.next == nil
 		if taken {
@@ -172,7 +172,7 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 		if err != nil {
 			return Outcome{}, unavailable("store the change", err)
 		}
-		return Outcome{Changed: !taken, Host: d.next, Unconfirmed: s.show(ctx, d.next)}, nil
+		return Outcome{Changed: !taken, Before: host, Host: d.next, Unconfirmed: s.show(ctx, d.next)}, nil
 	}
 	return Outcome{}, unavailable("store the change", ErrConflict)
 }

@@ -68,6 +68,7 @@ type Precondition struct {
 // Outcome of an update that was not refused.
 type Outcome struct {
 	Changed bool
+	Before  *Host // the state before; read only
 	Host    *Host // the state now; read only
 	// Unconfirmed says why DNS is not known to show the state, which is durable
 	// all the same: it will be published by the repair loop. nil: DNS shows it.

@@ -3,6 +3,7 @@ package httpserver
 import (
 	"html"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"godwit/internal/api"
@@ -45,16 +46,37 @@ func (s *Server) errorPage(w http.ResponseWriter, r *http.Request) {
 
 // echo is GET /ip: the caller's address and a line feed, to the byte.
 func (s *Server) echo(w http.ResponseWriter, r *http.Request) {
+	if addr, ok := s.caller(w, r); ok {
+		answer(w, http.StatusOK, textPlain, append(addr.AppendTo(make([]byte, 0, 48)), '\n'))
+	}
+}
+
+// checkIP is GET /nic/checkip: the caller's address in the page that Dyn has, or
+// alone with format=plain.
+func (s *Server) checkIP(w http.ResponseWriter, r *http.Request) {
+	addr, ok := s.caller(w, r)
+	if !ok {
+		return
+	}
+	if readParams(r.URL.RawQuery, "").get(pFormat, pFormat) == "plain" {
+		answer(w, http.StatusOK, textPlain, addr.AppendTo(nil))
+		return
+	}
+	answer(w, http.StatusOK, "text/html", []byte("<html><head><title>Current IP Check</title></head><body>Current IP Address: "+addr.String()+"</body></html>\r\n"))
+}
+
+// caller is where a request came from. If that cannot be told, it is answered.
+func (s *Server) caller(w http.ResponseWriter, r *http.Request) (netip.Addr, bool) {
 	src, err := s.source(r)
 	if err != nil {
 		s.refuse(w, string(ddns.Malformed), err.Error(), "ask the operator of this server")
-		return
+		return netip.Addr{}, false
 	}
 	if refusal := s.Service.Admit(src); refusal != nil {
 		s.fail(w, refusal)
-		return
+		return netip.Addr{}, false
 	}
-	answer(w, http.StatusOK, textPlain, append(src.Addr.AppendTo(make([]byte, 0, 48)), '\n'))
+	return src.Addr, true
 }
 
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {

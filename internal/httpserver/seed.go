@@ -325,9 +325,13 @@ func (s *Server) logUpdate(ctx context.Context, host dnsname.Name, door string, 
 	if !s.Log.Enabled(ctx, level) {
 		return
 	}
+	name := ""
+	if _, ours := s.Service.Zones.Zone(host); ours { // else a secret in the wrong place could be one
+		name = host.String()
+	}
 	// A record has room for five, so that the line of a change allocates its texts only.
 	var room [6]slog.Attr
-	attrs := append(room[:0], slog.String("host", host.String()), slog.String("door", door), slog.String("outcome", outcome), slog.String("source", src.Addr.String()))
+	attrs := append(room[:0], slog.String("host", name), slog.String("door", door), slog.String("outcome", outcome), slog.String("source", src.Addr.String()))
 	if out.Changed {
 		attrs = append(attrs, slog.Uint64("generation", out.Host.Generation))
 	}

@@ -49,6 +49,9 @@ type Config struct {
 	// HTTPTokens takes tokens over plain HTTP too, where others can read them. On
 	// a loopback address they are always taken.
 	HTTPTokens bool
+	// DefaultZone completes a label at DuckDNS's door. Zero: full names alone are
+	// taken.
+	DefaultZone dnsname.Name
 	// SeedEverywhere gives a POST to a path that no door owns to the seed's door:
 	// behind a Function URL the reference implementation takes any path.
 	SeedEverywhere bool
@@ -130,6 +133,10 @@ type route struct {
 }
 
 func (s *Server) publicRoutes() []route {
+	writes := func(handle http.HandlerFunc) map[string]http.HandlerFunc {
+		return map[string]http.HandlerFunc{"GET": handle, "POST": handle}
+	}
+	dyndns2 := writes(s.router(doorDyndns2, (*Server).dyndns2))
 	return []route{
 		{"/{$}", map[string]http.HandlerFunc{"GET": s.frontPage, "POST": s.seed, "OPTIONS": s.seedOptions}},
 		{"/ip", map[string]http.HandlerFunc{"GET": s.echo}},
@@ -139,6 +146,17 @@ func (s *Server) publicRoutes() []route {
 		{api.HostPath + "{name}" + api.AddressesPath, map[string]http.HandlerFunc{"PUT": s.setAddresses}},
 		{api.HostPath + "{name}" + api.KeyPath, map[string]http.HandlerFunc{"POST": s.replaceKey}},
 		{api.JoinPath, map[string]http.HandlerFunc{"POST": s.join}},
+		{"/nic/update", dyndns2},
+		{"/v2/update", dyndns2},
+		{"/v3/update", dyndns2},
+		{"/ddns/update", dyndns2},
+		{"/update", writes(s.router(doorDyndns2, (*Server).update))},
+		{"/update/{domain}/{token}", writes(s.duckDNSPath)},
+		{"/update/{domain}/{token}/{ip}", writes(s.duckDNSPath)},
+		{"/api/update", writes(s.router(doorDynv6, (*Server).dynv6))},
+		{"/u", writes(s.router(doorTokenURL, (*Server).tokenURL))},
+		{"/u/{token}", writes(s.tokenURLPath)},
+		{"/nic/checkip", map[string]http.HandlerFunc{"GET": s.checkIP}},
 		{"/errors/{code}", map[string]http.HandlerFunc{"GET": s.errorPage}},
 	}
 }
