@@ -140,7 +140,7 @@ func parseFollower(text string) (api.Follower, error) {
 	if err != nil {
 		return f, usage("--follower %q: %s is not an interface ID; %s", text, id, fix)
 	}
-	f.Name, f.Low = n.String(), low.String()
+	f.Name, f.Low = n.String(), ddns.LowText(low)
 	return f, nil
 }
 

@@ -36,6 +36,9 @@ func (c hostHistoryCommand) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(history.Events)
 	}
+	if history.Router != "" {
+		a.say("%s is a follower of %s, with which it moves.", history.Host, history.Router)
+	}
 	t := newTable(a.stdout, "TIME (UTC)", "OUTCOME", "DOOR", "SOURCE", "CREDENTIAL", "WHAT")
 	for _, e := range history.Events {
 		source := "-"

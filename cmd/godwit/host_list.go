@@ -44,6 +44,9 @@ func (c hostListCommand) Run(a *app) error {
 				seen = h.ChangedAt // a change is a sign of life too
 			}
 			t.add(h.Host, addrs(h.A, h.AAAA), age(now, h.ChangedAt), age(now, seen), notes(h))
+			for _, f := range h.Followers {
+				t.add(f.Name, addrs(f.Addresses), age(now, h.ChangedAt), age(now, seen), followerNotes(h, f))
+			}
 			n++
 		}
 		t.flush()
@@ -83,6 +86,15 @@ func (c hostListCommand) printAll(a *app, server *client.Client) error {
 	}
 	a.print("\n]")
 	return nil
+}
+
+// followerNotes say whose follower it is, and what is out of the ordinary.
+func followerNotes(h api.HostState, f api.FollowerState) string {
+	out := "follows " + h.Host
+	if why := noRoom(h, f); why != "" {
+		out += ", " + why
+	}
+	return out
 }
 
 // notes are what is out of the ordinary about a host.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +20,7 @@ func (hostShowCommand) Help() string {
 	return `Examples:
 
     godwit host show nas.dyn.example.com
+    godwit host show tv.dyn.example.com        # a follower: whose, and its addresses
     godwit host show nas.dyn.example.com --json | jq -r '.a[]'`
 }
 
@@ -48,6 +51,10 @@ func (a *app) printHost(h api.HostState) {
 		inDNS = fmt.Sprintf("generation %d; %d follows", h.Published, h.Generation)
 	case len(h.A)+len(h.AAAA) == 0:
 		inDNS = "nothing yet: no update has come"
+	}
+	if h.Router != "" {
+		a.printFollower(h, inDNS)
+		return
 	}
 	lease := "none"
 	if h.Lease > 0 {
@@ -83,9 +90,9 @@ func (a *app) printHost(h api.HostState) {
 	)
 	if len(h.Followers) > 0 {
 		a.print("")
-		t := newTable(a.stdout, "FOLLOWER", "INTERFACE ID", "A", "AAAA")
+		t := newTable(a.stdout, "FOLLOWER", "INTERFACE ID", "A", "AAAA", "ADDRESSES", "NOTES")
 		for _, f := range h.Followers {
-			t.add(f.Name, f.Low, onOff(f.A), onOff(f.AAAA))
+			t.add(f.Name, f.Low, onOff(f.A), onOff(f.AAAA), addrs(f.Addresses), noRoom(h, f))
 		}
 		t.flush()
 	}
@@ -93,6 +100,34 @@ func (a *app) printHost(h api.HostState) {
 		a.print("")
 		a.printCredentials(h.Credentials, now)
 	}
+}
+
+// printFollower shows what there is to say of a name that follows a router.
+func (a *app) printFollower(h api.HostState, inDNS string) {
+	prefix := ""
+	if h.Prefix.IsValid() {
+		prefix = h.Prefix.String()
+	}
+	fields(a.stdout,
+		"Follower", h.Host,
+		"Of", h.Router,
+		"Zone", h.Zone,
+		"A", addrs(h.A),
+		"AAAA", addrs(h.AAAA),
+		"Prefix", prefix,
+		"In DNS", inDNS,
+		"TTL", fmt.Sprint(h.TTL),
+		"Generation", fmt.Sprint(h.Generation),
+		"Changed", fmt.Sprintf("%s by %s", when(a.now(), h.ChangedAt), h.ChangedBy),
+	)
+}
+
+// noRoom says why a follower has no AAAA though its router has a prefix.
+func noRoom(h api.HostState, f api.FollowerState) string {
+	if !f.AAAA || !h.Prefix.IsValid() || slices.ContainsFunc(f.Addresses, netip.Addr.Is6) {
+		return ""
+	}
+	return fmt.Sprintf("its subnet ID has no room in %s", h.Prefix)
 }
 
 func (a *app) printCredentials(list []api.Credential, now time.Time) {

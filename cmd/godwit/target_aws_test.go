@@ -332,7 +332,7 @@ func awsTakesOver(t *testing.T, moto string) {
 	}
 	// Nobody gets a name that a row has in another spelling.
 	i.put("Radio.dyn.example.com", "shared_secret_8")
-	if r := call("", "host", "add", "radio.dyn.example.com"); r.code != exitFailed || !strings.Contains(r.stderr, "has that name already") {
+	if r := call("", "host", "add", "radio.dyn.example.com"); r.code != exitFailed || !strings.Contains(r.stderr, "radio.dyn.example.com already") {
 		t.Errorf("add: %+v", r)
 	}
 	i.put("Lamp.dyn.example.com", "shared_secret_9")

@@ -48,14 +48,17 @@ type HostState struct {
 
 	Zone string `json:"zone"`
 	// Addresses is the address policy: "public", "any", or CIDR blocks with commas.
-	Addresses string       `json:"addresses"`
-	Source    string       `json:"source"` // SourceMatch or SourceFree
-	Seed      bool         `json:"seed"`   // takes the seed's proof
-	Suspended bool         `json:"suspended"`
-	Wildcard  bool         `json:"wildcard"`
-	Lease     int64        `json:"lease,omitempty"` // seconds; 0: none
-	Followers []Follower   `json:"followers,omitempty"`
-	Prefix    netip.Prefix `json:"prefix,omitzero"`
+	Addresses string `json:"addresses"`
+	Source    string `json:"source"` // SourceMatch or SourceFree
+	Seed      bool   `json:"seed"`   // takes the seed's proof
+	Suspended bool   `json:"suspended"`
+	Wildcard  bool   `json:"wildcard"`
+	Lease     int64  `json:"lease,omitempty"` // seconds; 0: none
+	// Router is the host that this name follows: all but its addresses is the
+	// router's. Empty: it is a host.
+	Router    string          `json:"router,omitempty"`
+	Followers []FollowerState `json:"followers,omitempty"`
+	Prefix    netip.Prefix    `json:"prefix,omitzero"`
 
 	Created   time.Time `json:"created"`
 	ChangedAt time.Time `json:"changed_at"`
@@ -71,11 +74,19 @@ type HostState struct {
 // Follower is a name behind the same router.
 type Follower struct {
 	Name string `json:"name"`
-	// Low is the interface ID below the delegated prefix: "::1234",
-	// "0:0:0:5::1/56" or a MAC address; answers have the first form.
+	// Low is the interface ID below the delegated prefix: "::1234"; with a subnet
+	// ID, "0:0:0:5::1/56"; or a MAC address. Answers have one of the first two, and
+	// then the length is that of the longest prefix, in whole digits, with room for
+	// the subnet ID.
 	Low  string `json:"low"`
 	A    bool   `json:"a"`    // shows the router's IPv4 addresses
 	AAAA bool   `json:"aaaa"` // shows prefix and Low
+}
+
+// FollowerState is a follower and what its router's state makes of it.
+type FollowerState struct {
+	Follower
+	Addresses []netip.Addr `json:"addresses"` // never null
 }
 
 // Credential is what may be shown of a credential; never a secret.
@@ -190,10 +201,12 @@ type Event struct {
 	After  []netip.Addr `json:"after,omitempty"`
 }
 
-// History is a host's newest events, the newest first.
+// History is a host's newest events, the newest first. A follower's are those of
+// its router that were about it.
 type History struct {
 	Host   string  `json:"host"`
-	Events []Event `json:"events"` // never null
+	Router string  `json:"router,omitempty"` // as in HostState
+	Events []Event `json:"events"`           // never null
 }
 
 // Request is requests for changes that came to a door: the newest of those for

@@ -156,9 +156,19 @@ func TestAdmin(t *testing.T) {
 		t.Errorf("shown %v", shown)
 	}
 	shown = o.do("PATCH "+host, at, `{"ttl":60,"source":"free","wildcard":true,"lease":86400,"followers":[{"name":"nas.dyn.example.com","low":"02:00:5e:10:00:00","a":false,"aaaa":true}]}`, 200)
-	if line(shown["ttl"], shown["source"], shown["wildcard"], shown["lease"], shown["followers"]) != "60 free true 86400 [map[a:false aaaa:true low:::5eff:fe10:0 name:nas.dyn.example.com]]" {
+	if line(shown["ttl"], shown["source"], shown["wildcard"], shown["lease"], shown["followers"]) != "60 free true 86400 [map[a:false aaaa:true addresses:[] low:::5eff:fe10:0 name:nas.dyn.example.com]]" {
 		t.Errorf("shown %v", shown)
 	}
+	const tv = hosts + "/nas.dyn.example.com"
+	shown = o.do("GET "+host, tv, "", 200)
+	if line(shown["host"], shown["router"], shown["ttl"], shown["followers"], shown["wildcard"]) != "nas.dyn.example.com "+host1+" 60 <nil> false" {
+		t.Errorf("a follower: %v", shown)
+	}
+	told := o.do("GET "+host+"/history", tv+"/history", "", 200)
+	if list := told["events"].([]any); told["router"] != host1 || len(list) != 2 || !strings.Contains(fmt.Sprint(list[0]), "followers added nas.dyn.example.com") {
+		t.Errorf("a follower's history: %v", told) // without the router's own move
+	}
+	o.do("PATCH "+host, tv, `{"ttl":60}`, 404)
 	o.do("PATCH "+host, at, `{}`, 200)
 	events := o.do("GET "+host+"/history", at+"/history", "", 200)["events"].([]any)
 	if len(events) != 3 || events[0].(map[string]any)["outcome"] != "changed" {

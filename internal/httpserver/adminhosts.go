@@ -84,12 +84,12 @@ func (s *Server) showHost(w http.ResponseWriter, r *http.Request) {
 		s.adminFail(w, r, "show", err)
 		return
 	}
-	h, credentials, err := s.Service.Show(r.Context(), name)
+	h, credentials, err := s.Service.Find(r.Context(), name)
 	if err != nil {
 		s.adminFail(w, r, "show", err)
 		return
 	}
-	reply(w, http.StatusOK, hostState(h, credentials))
+	reply(w, http.StatusOK, nameState(name, h, credentials))
 }
 
 func (s *Server) setHost(w http.ResponseWriter, r *http.Request) {
@@ -153,17 +153,27 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 		s.adminFail(w, r, "history", err)
 		return
 	}
-	events, err := s.Service.History(r.Context(), name)
+	h, _, err := s.Service.Find(r.Context(), name)
 	if err != nil {
 		s.adminFail(w, r, "history", err)
 		return
 	}
-	out := api.History{Host: name.String(), Events: make([]api.Event, len(events))}
-	for i, e := range events {
-		out.Events[i] = api.Event{
+	events, err := s.Service.History(r.Context(), h.Name)
+	if err != nil {
+		s.adminFail(w, r, "history", err)
+		return
+	}
+	out := api.History{Host: name.String(), Events: make([]api.Event, 0, len(events))}
+	f, follows := h.Follower(name)
+	if follows {
+		out.Router = h.Name.String()
+		events = aboutFollower(events, f)
+	}
+	for _, e := range events {
+		out.Events = append(out.Events, api.Event{
 			Time: e.Time.UTC(), Generation: e.Generation, Outcome: e.Outcome, Door: e.Door, Credential: e.Credential,
 			Source: e.Source, Proven: e.Proven, What: e.What, Before: e.Before, After: e.After,
-		}
+		})
 	}
 	reply(w, http.StatusOK, out)
 }

@@ -3,6 +3,7 @@ package httpserver
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -23,10 +24,42 @@ func hostState(h *ddns.Host, credentials []*ddns.Credential) api.HostState {
 		out.Source = api.SourceFree
 	}
 	for _, f := range h.Followers {
-		out.Followers = append(out.Followers, api.Follower{Name: f.Name.String(), Low: f.Low.String(), A: f.A, AAAA: f.AAAA})
+		a, aaaa := h.FollowerAddrs(f)
+		out.Followers = append(out.Followers, api.FollowerState{
+			Follower:  api.Follower{Name: f.Name.String(), Low: ddns.LowText(f.Low), A: f.A, AAAA: f.AAAA},
+			Addresses: some(slices.Concat(a, aaaa)),
+		})
 	}
 	if credentials != nil {
 		out.Credentials = credentialStates(h, credentials)
+	}
+	return out
+}
+
+// nameState is what the API shows at a name of a host: the host, or its follower.
+func nameState(name dnsname.Name, h *ddns.Host, credentials []*ddns.Credential) api.HostState {
+	f, ok := h.Follower(name)
+	if !ok {
+		return hostState(h, credentials)
+	}
+	out := hostState(h, nil)
+	a, aaaa := h.FollowerAddrs(f)
+	out.Host, out.Router, out.A, out.AAAA = name.String(), h.Name.String(), some(a), some(aaaa)
+	out.Followers, out.Wildcard = nil, false
+	return out
+}
+
+// aboutFollower leaves of its router's events what they were to a follower: the
+// router's own AAAA is none of it, and its prefix is in words.
+func aboutFollower(events []ddns.Event, f ddns.Follower) (out []ddns.Event) {
+	shown := func(addrs []netip.Addr) []netip.Addr {
+		return slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return !f.A || !a.Is4() })
+	}
+	for _, e := range events {
+		e.Before, e.After = shown(e.Before), shown(e.After)
+		if e.Outcome != api.Changed || e.What != "" || !slices.Equal(e.Before, e.After) {
+			out = append(out, e)
+		}
 	}
 	return out
 }
