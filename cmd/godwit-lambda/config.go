@@ -195,6 +195,14 @@ func isZoneID(text string) bool {
 	return text != "" && len(text) <= 32 && strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == ""
 }
 
+// defaultZone is the only zone; zero: there are several.
+func (s *settings) defaultZone() dnsname.Name {
+	if len(s.zones) != 1 {
+		return dnsname.Name{}
+	}
+	return s.zones[0].apex
+}
+
 // apexes are the zones' names.
 func (s *settings) apexes() []dnsname.Name {
 	var names []dnsname.Name

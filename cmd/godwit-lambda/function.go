@@ -119,7 +119,8 @@ func newFunction(s settings, log *slog.Logger) (*lambdaserver.Server, error) {
 
 	doors, err := httpserver.New(httpserver.Config{
 		Service: service, SeedEverywhere: true, Log: log,
-		HTTPTokens: true, // what is in front speaks HTTPS alone
+		HTTPTokens:  true, // what is in front speaks HTTPS alone
+		DefaultZone: s.defaultZone(),
 	})
 	if err != nil {
 		return nil, err

@@ -202,6 +202,7 @@ func open(ctx context.Context, settings *config.Serve, log *slog.Logger) (_ *dae
 		URL:            d.url,
 		Authority:      signedFor,
 		HTTPTokens:     settings.HTTPTokens,
+		DefaultZone:    settings.DefaultZone,
 		Version:        buildInfo().Version,
 		Log:            log,
 		AdminTokenHash: d.adminToken,

@@ -68,6 +68,9 @@ type Serve struct {
 	TrustedProxies []netip.Prefix
 	// HTTPTokens takes tokens over plain HTTP on all addresses.
 	HTTPTokens bool
+	// DefaultZone completes a label where clients name no more. Zero: there are
+	// several zones, and none is it.
+	DefaultZone dnsname.Name
 	// ChangesPerHour limits accepted changes per host; 0: no limit.
 	ChangesPerHour int
 	// RequestsPerSecond limits requests per source; 0: no limit.

@@ -186,6 +186,8 @@ func TestRefused(t *testing.T) {
 		{name: "zone file of another", args: append(zone, "--zone-file", "example.net=/f"), want: "--zone-file: example.net is not one of the zones; add --zone example.net, or leave its file out"},
 		{name: "zone file", args: append(zone, "--zone-file", "/f"), want: "is not a zone, =, and a file; give it as in --zone-file"},
 		{name: "publish elsewhere", args: append(zone, "--publish", "cloudflare"), want: `--publish: "cloudflare" is not authority or route53; give it as in --publish route53`},
+		{name: "default zone of another", args: append(zone, "--default-zone", "example.net"), want: "--default-zone: example.net is not one of the zones; add --zone example.net, or name one that is there"},
+		{name: "default zone", args: append(zone, "--default-zone", "a..b"), want: "give it as in --default-zone dyn.example.com"},
 		{name: "hosted zone for nothing", args: append(zone, "--hosted-zone", "dyn.example.org=Z1"), want: "--hosted-zone: nothing is published in Route 53; add --publish route53, or leave the hosted zone out"},
 		{name: "hosted zone of another", args: append(zone, "--publish", "route53", "--hosted-zone", "example.net=Z1"), want: "--hosted-zone: example.net is not one of the zones; add --zone example.net, or leave its hosted zone out"},
 		{name: "hosted zone", args: append(zone, "--publish", "route53", "--hosted-zone", "dyn.example.org"), want: `"dyn.example.org" is not a zone, =, and the ID of a hosted zone; give it as in --hosted-zone dyn.example.com=Z0123456789ABC`},
@@ -376,5 +378,22 @@ func same(t *testing.T, a, b *config.Serve) {
 	x.Sources, y.Sources, x.Warnings, y.Warnings = nil, nil, nil, nil
 	if !reflect.DeepEqual(x, y) {
 		t.Errorf("settings differ:\n%+v\n%+v\nfrom:\n%s", x, y, a)
+	}
+}
+
+// TestDefaultZone: the only zone, or the one that is said.
+func TestDefaultZone(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--zone", "dyn.example.org"}, "dyn.example.org"},
+		{[]string{"--zone", "dyn.example.org", "--zone", "example.net"}, ""},
+		{[]string{"--zone", "dyn.example.org", "--zone", "example.net", "--default-zone", "Example.NET."}, "example.net"},
+	} {
+		s, err := config.LoadServe(parse(t, c.args...), environment(nil))
+		if err != nil || s.DefaultZone.String() != c.want {
+			t.Errorf("%v: %v, %v", c.args, s.DefaultZone, err)
+		}
 	}
 }

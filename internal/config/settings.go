@@ -40,6 +40,7 @@ type Flags struct {
 	Hosted   []string `name:"hosted-zone" sep:"none" placeholder:"ZONE=ID" help:"The Route 53 hosted zone of a zone (repeatable). Default: the public one of that name."`
 	Proxy    []string `name:"trusted-proxy" sep:"none" placeholder:"CIDR" help:"Believe this proxy when it says where a request came from (repeatable)."`
 	Tokens   *bool    `name:"http-tokens" help:"Take tokens over plain HTTP that is not on loopback too, where whoever reads them on the way can use them for ever. Signatures need no such thing."`
+	Label    *string  `name:"default-zone" placeholder:"ZONE" help:"The zone of a host that a client in DuckDNS's form names by its first label alone. Default: the only zone, if there is one."`
 	Changes  *string  `name:"changes-per-hour" placeholder:"N" help:"Accepted changes per host and hour; 0: no limit. Default: 30."`
 	Requests *string  `name:"requests-per-second" placeholder:"N" help:"Requests per source and second; 0: no limit. Default: 20."`
 	Level    *string  `name:"log-level" placeholder:"LEVEL" help:"debug, info, warn or error. Default: info."`
@@ -218,6 +219,15 @@ var settings = []setting{
 			}
 			s.HTTPTokens = v[0] == "true"
 			return v, nil
+		}},
+	{name: "default-zone", example: "--default-zone dyn.example.com",
+		flag: func(f *Flags) []string { return one(f.Label) },
+		parse: func(s *Serve, v []string) (_ []string, err error) {
+			if len(v) == 0 {
+				return nil, nil
+			}
+			s.DefaultZone, err = dnsname.Parse(v[0])
+			return []string{s.DefaultZone.String()}, err
 		}},
 	{name: "changes-per-hour", example: "--changes-per-hour 30", number: true,
 		flag:     func(f *Flags) []string { return one(f.Changes) },
@@ -504,6 +514,12 @@ func (s *Serve) check() error {
 		if !slices.Contains(s.Zones, apex) {
 			return bad("hosted-zone", fmt.Sprintf("%s is not one of the zones", apex), "add --zone "+apex.String()+", or leave its hosted zone out")
 		}
+	}
+	switch {
+	case s.DefaultZone.IsZero() && len(s.Zones) == 1:
+		s.DefaultZone = s.Zones[0]
+	case !s.DefaultZone.IsZero() && !slices.Contains(s.Zones, s.DefaultZone):
+		return bad("default-zone", fmt.Sprintf("%s is not one of the zones", s.DefaultZone), "add --zone "+s.DefaultZone.String()+", or name one that is there")
 	}
 	for apex := range s.ZoneFiles {
 		if !slices.Contains(s.Zones, apex) {
