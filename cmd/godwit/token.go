@@ -11,35 +11,42 @@ import (
 type tokenCommand struct {
 	Add    tokenAddCommand    `cmd:"" help:"Give a host a further token or join code; prints it once."`
 	List   tokenListCommand   `cmd:"" help:"List a host's credentials."`
-	Rotate tokenRotateCommand `cmd:"" help:"Replace one token by a new one with the same limits, a key by a join code."`
+	Set    tokenSetCommand    `cmd:"" help:"Change which hosts a token serves."`
+	Rotate tokenRotateCommand `cmd:"" help:"Replace one token by a new one with the same hosts and limits, a key by a join code."`
 	Revoke tokenRevokeCommand `cmd:"" help:"End one credential at once."`
 }
 
 type tokenAddCommand struct {
 	targetFlags
 	jsonFlag
-	Name     hostName `arg:"" help:"Name of the host."`
-	Label    string   `placeholder:"TEXT" help:"A note of your own: router, laptop ..."`
-	Types    []string `placeholder:"TYPE" enum:"A,AAAA,TXT,prefix" help:"Only these: A, AAAA, TXT, prefix. Default: all but TXT."`
-	Networks []string `placeholder:"CIDR" help:"Only from these networks. Default: from everywhere."`
-	Rate     int      `placeholder:"N" help:"At most so many changes an hour. Default: the host's limit."`
-	Expires  string   `placeholder:"TIME" help:"End after so long (72h, 90d) or at a time (2030-01-31). Default: never."`
-	URLToken bool     `name:"url-token" help:"Let it stand in a URL, where logs may see it, for clients that cannot send it otherwise."`
-	Join     bool     `help:"Make a join code: all else is for the key that a device makes and joins with."`
+	Name     hostName   `arg:"" help:"Name of the host."`
+	Host     []hostName `placeholder:"NAME2" help:"A further host that it serves, with the same limits; repeatable, 50 hosts in all."`
+	Label    string     `placeholder:"TEXT" help:"A note of your own: router, laptop ..."`
+	Types    []string   `placeholder:"TYPE" enum:"A,AAAA,TXT,prefix" help:"Only these: A, AAAA, TXT, prefix. Default: all but TXT."`
+	Networks []string   `placeholder:"CIDR" help:"Only from these networks. Default: from everywhere."`
+	Rate     int        `placeholder:"N" help:"At most so many changes an hour. Default: the host's limit."`
+	Expires  string     `placeholder:"TIME" help:"End after so long (72h, 90d) or at a time (2030-01-31). Default: never."`
+	URLToken bool       `name:"url-token" help:"Let it stand in a URL, where logs may see it, for clients that cannot send it otherwise."`
+	Join     bool       `help:"Make a join code: all else is for the key that a device makes and joins with."`
 }
 
 func (tokenAddCommand) Help() string {
-	return `A token may narrow what its host may do, never widen it.
+	return `A token may narrow what its host may do, never widen it. One for several hosts is
+listed with each of them; rotated or revoked at one, it is at all.
 
 Examples:
 
     godwit host token add nas.dyn.example.com --label router
     godwit host token add nas.dyn.example.com --label laptop --join
+    godwit host token add nas.dyn.example.com --host cam.dyn.example.com --label router
     godwit host token add nas.dyn.example.com --types AAAA --networks 198.51.100.0/24 --expires 90d`
 }
 
 func (c tokenAddCommand) Run(a *app) error {
-	spec := api.TokenSpec{Label: c.Label, Types: c.Types, Rate: c.Rate, URLToken: c.URLToken, Join: c.Join}
+	spec := api.TokenSpec{Hosts: texts(c.Host), Label: c.Label, Types: c.Types, Rate: c.Rate, URLToken: c.URLToken, Join: c.Join}
+	if c.Join && len(c.Host) > 0 {
+		return usage("--join makes a code for the key of one host; make one for each, or a token for all of them")
+	}
 	if c.Join && (c.Expires != "" || c.URLToken) {
 		return usage("--join makes a code that ends after a day and becomes a key; leave --expires and --url-token out")
 	}
@@ -100,8 +107,23 @@ func (a *app) printToken(c api.Created, asJSON bool, target string) error {
 		a.printJoin(c, target)
 		return nil
 	}
-	a.print("New token %s of %s, shown this once:\n\n  %s", c.Credential, c.Host, c.Token)
+	a.print("New token %s of %s, shown this once:\n\n  %s", c.Credential, hostList(c.Host, c.Hosts), c.Token)
 	return nil
+}
+
+func texts(names []hostName) (out []string) {
+	for _, n := range names {
+		out = append(out, n.String())
+	}
+	return out
+}
+
+// hostList is a host, or all hosts that a credential serves if it serves several.
+func hostList(host string, all []string) string {
+	if len(all) == 0 {
+		return host
+	}
+	return strings.Join(all, ", ")
 }
 
 type tokenListCommand struct {
@@ -136,6 +158,47 @@ func (c tokenListCommand) Run(a *app) error {
 	return nil
 }
 
+type tokenSetCommand struct {
+	targetFlags
+	jsonFlag
+	Name       hostName   `arg:"" help:"Name of a host that it serves."`
+	ID         string     `arg:"" name:"id" help:"Which token: its 8 characters, which \"host token list\" shows."`
+	AddHost    []hostName `placeholder:"NAME2" help:"A host that it is to serve too, with the types and rights that it has for NAME; repeatable."`
+	RemoveHost []hostName `placeholder:"NAME2" help:"A host that it is to serve no longer; repeatable."`
+}
+
+func (tokenSetCommand) Help() string {
+	return `The token itself stays; what serves a host no longer is refused there at once.
+
+Examples:
+
+    godwit host token set nas.dyn.example.com k7m2qx4p --add-host cam.dyn.example.com
+    godwit host token set nas.dyn.example.com k7m2qx4p --remove-host cam.dyn.example.com`
+}
+
+func (c tokenSetCommand) Run(a *app) error {
+	if err := checkID(c.ID); err != nil {
+		return err
+	}
+	if len(c.AddHost)+len(c.RemoveHost) == 0 {
+		return usage("nothing is to change; give --add-host NAME2 or --remove-host NAME2")
+	}
+	server, err := c.client(a)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	token, err := server.SetToken(a.ctx, c.Name.String(), c.ID, api.SetToken{AddHosts: texts(c.AddHost), RemoveHosts: texts(c.RemoveHost)})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(token)
+	}
+	a.print("Credential %s serves %s.", c.ID, strings.Join(token.Hosts, ", "))
+	return nil
+}
+
 type tokenRotateCommand struct {
 	targetFlags
 	jsonFlag
@@ -145,7 +208,8 @@ type tokenRotateCommand struct {
 }
 
 func (tokenRotateCommand) Help() string {
-	return `In place of a key there is a join code; with --overlap the old key goes on meanwhile.
+	return `A token of several hosts is rotated for all of them.
+In place of a key there is a join code; with --overlap the old key goes on meanwhile.
 A device can do that by itself too: godwit agent rotate.
 
 Examples:
@@ -185,7 +249,11 @@ type tokenRevokeCommand struct {
 }
 
 func (tokenRevokeCommand) Help() string {
-	return "Example:\n\n    godwit host token revoke nas.dyn.example.com k7m2qx4p"
+	return `A token of several hosts ends for all of them; to take one from it: godwit host token set.
+
+Example:
+
+    godwit host token revoke nas.dyn.example.com k7m2qx4p`
 }
 
 func (c tokenRevokeCommand) Run(a *app) error {
@@ -197,17 +265,19 @@ func (c tokenRevokeCommand) Run(a *app) error {
 		return err
 	}
 	defer server.Close()
-	if err := server.RevokeToken(a.ctx, c.Name.String(), c.ID); err != nil {
+	revoked, err := server.RevokeToken(a.ctx, c.Name.String(), c.ID)
+	if err != nil {
 		return err
 	}
 	if c.JSON {
 		return a.printJSON(struct {
-			Host       string `json:"host"`
-			Credential string `json:"credential"`
-			Revoked    bool   `json:"revoked"`
-		}{c.Name.String(), c.ID, true})
+			Host       string   `json:"host"`
+			Hosts      []string `json:"hosts"`
+			Credential string   `json:"credential"`
+			Revoked    bool     `json:"revoked"`
+		}{c.Name.String(), revoked.Hosts, c.ID, true})
 	}
-	a.print("Credential %s of %s is revoked.", c.ID, c.Name)
+	a.print("Credential %s of %s is revoked.", c.ID, strings.Join(revoked.Hosts, ", "))
 	return nil
 }
 

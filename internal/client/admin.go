@@ -128,9 +128,17 @@ func (c *Client) RotateToken(ctx context.Context, host, id string, in api.Rotate
 	return out, c.do(ctx, http.MethodPost, path("hosts", host, "tokens", id, "rotate"), nil, in, &out)
 }
 
-// RevokeToken ends a credential of a host at once.
-func (c *Client) RevokeToken(ctx context.Context, host, id string) error {
-	return c.do(ctx, http.MethodDelete, path("hosts", host, "tokens", id), nil, nil, nil)
+// SetToken changes which hosts a token serves, and returns all that it serves then.
+func (c *Client) SetToken(ctx context.Context, host, id string, in api.SetToken) (api.TokenHosts, error) {
+	var out api.TokenHosts
+	return out, c.do(ctx, http.MethodPatch, path("hosts", host, "tokens", id), nil, in, &out)
+}
+
+// RevokeToken ends a credential at once, for all hosts that it served, and returns
+// those.
+func (c *Client) RevokeToken(ctx context.Context, host, id string) (api.TokenHosts, error) {
+	var out api.TokenHosts
+	return out, c.do(ctx, http.MethodDelete, path("hosts", host, "tokens", id), nil, nil, &out)
 }
 
 // Check checks the server's store. It takes as long as it takes: bound it by ctx.

@@ -137,7 +137,8 @@ func TestAdmin(t *testing.T) {
 		if must(err); len(tokens.Credentials) != 2 {
 			t.Errorf("tokens %+v", tokens)
 		}
-		must(c.RevokeToken(ctx, name, rotated.Credential))
+		_, err = c.RevokeToken(ctx, name, rotated.Credential)
+		must(err)
 		_, err = c.RotateHost(ctx, name, api.RotateHost{})
 		must(err)
 		history, err := c.History(ctx, name)

@@ -272,46 +272,108 @@ func (s *Service) History(ctx context.Context, name dnsname.Name) ([]Event, erro
 	return events, nil
 }
 
+// edit is one host in an operator's change. Its Write.Host may be changed.
+type edit struct {
+	Write
+	had []*Credential // its credentials before
+}
+
 // change makes one operator's change of a host, deciding again if the host
 // changes meanwhile. edit gets a state that it may change, and the write that
 // will carry it; it says in words what it did, or nothing if there is nothing to do.
-func (s *Service) change(ctx context.Context, name dnsname.Name, edit func(h *Host, credentials []*Credential, w *Write) (what string, err error)) (Outcome, error) {
+func (s *Service) change(ctx context.Context, name dnsname.Name, do func(h *Host, credentials []*Credential, w *Write) (what string, err error)) (Outcome, error) {
+	alone := func([]*Credential) []dnsname.Name { return nil }
+	out, err := s.changeAll(ctx, name, alone, func(edits []edit) (string, error) {
+		return do(edits[0].Host, edits[0].had, &edits[0].Write)
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	return out[0], nil
+}
+
+// changeAll is change for a host and others, all or none. which says by the first
+// one's credentials which others; it may repeat names. do gets the first one
+// first; others that are not there, or cannot be read, are left out.
+func (s *Service) changeAll(ctx context.Context, name dnsname.Name, which func([]*Credential) []dnsname.Name, do func([]edit) (what string, err error)) ([]Outcome, error) {
 	for range maxTries {
-		before, credentials, err := s.Show(ctx, name)
+		first, err := s.begin(ctx, name)
 		if err != nil {
-			return Outcome{}, err
+			return nil, err
 		}
-		if before, err = s.meet(ctx, before); err != nil {
-			return Outcome{}, unavailable("take over "+name.String(), err)
+		edits, seen := []edit{first}, map[dnsname.Name]bool{name: true}
+		for _, other := range which(first.had) {
+			if seen[other] {
+				continue
+			}
+			seen[other] = true
+			switch e, err := s.begin(ctx, other); {
+			case errors.Is(err, ErrNoHost), errors.Is(err, ErrDamaged):
+			case err != nil:
+				return nil, err
+			default:
+				edits = append(edits, e)
+			}
 		}
 		now := s.Now()
-		h := before.Clone()
-		w := Write{Before: before, Host: h}
-		what, err := edit(h, credentials, &w)
+		what, err := do(edits)
 		if err != nil {
-			return Outcome{}, err
+			return nil, err
+		}
+		out, writes := make([]Outcome, len(edits)), make([]Write, len(edits))
+		for i := range edits {
+			w := &edits[i].Write
+			out[i] = Outcome{Host: w.Before}
+			if what == "" {
+				continue
+			}
+			if err := w.Host.Validate(); err != nil {
+				return nil, of(w.Host.Name, name, err)
+			}
+			w.setEnds(edits[i].had)
+			w.Host.Generation++
+			w.Host.ChangedAt, w.Host.ChangedBy = now, byAdmin
+			w.Event = Event{Time: now, Generation: w.Host.Generation, Outcome: changed, Door: byAdmin, What: what,
+				Before: w.Before.Current(), After: w.Host.Current()}
+			out[i], writes[i] = Outcome{Changed: true, Host: w.Host}, *w
 		}
 		if what == "" {
-			return Outcome{Host: before}, nil
+			return out, nil
 		}
-		if err := h.Validate(); err != nil {
-			return Outcome{}, err
-		}
-		w.setEnds(credentials)
-		h.Generation++
-		h.ChangedAt, h.ChangedBy = now, byAdmin
-		w.Event = Event{Time: now, Generation: h.Generation, Outcome: changed, Door: byAdmin, What: what,
-			Before: before.Current(), After: h.Current()}
-		err = s.save(ctx, w)
+		err = s.save(ctx, writes...)
 		if errors.Is(err, ErrConflict) {
 			continue
 		}
 		if err != nil {
-			return Outcome{}, s.adminError(ctx, "change", h, err)
+			return nil, s.adminError(ctx, "change", edits[0].Host, err)
 		}
-		return Outcome{Changed: true, Host: h, Unconfirmed: s.show(ctx, h)}, nil
+		each(len(out), func(i int) { out[i].Unconfirmed = s.show(ctx, out[i].Host) })
+		return out, nil
 	}
-	return Outcome{}, unavailable("change "+name.String(), ErrConflict)
+	return nil, unavailable("change "+name.String(), ErrConflict)
+}
+
+// begin reads a host for an operator's change.
+func (s *Service) begin(ctx context.Context, name dnsname.Name) (edit, error) {
+	before, credentials, err := s.Show(ctx, name)
+	if err != nil {
+		return edit{}, err
+	}
+	if before, err = s.meet(ctx, before); err != nil {
+		return edit{}, unavailable("take over "+name.String(), err)
+	}
+	return edit{Write{Before: before, Host: before.Clone()}, credentials}, nil
+}
+
+// of names the host in a refusal, unless it is the one that was asked about.
+func of(host, asked dnsname.Name, err error) error {
+	r, ok := errors.AsType[*Refusal](err)
+	if !ok || host == asked {
+		return err
+	}
+	named := *r
+	named.Why = host.String() + ": " + r.Why
+	return &named
 }
 
 // Set changes a host's settings.

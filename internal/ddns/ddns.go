@@ -32,13 +32,13 @@ import (
 // Limits of every host and update (docs/protocols.md). They bound what one row,
 // one answer and one request can cost.
 const (
-	MaxAddresses   = 8   // per family and host
-	MaxTXT         = 8   // values per host
-	MaxFollowers   = 64  // per host
-	MaxCredentials = 16  // per host
-	MaxGrants      = 100 // hosts that one credential may serve
-	MaxEvents      = 32  // accepted changes kept per host, the newest
-	MaxRefusals    = 8   // refusals kept per host, the newest
+	MaxAddresses   = 8  // per family and host
+	MaxTXT         = 8  // values per host
+	MaxFollowers   = 64 // per host
+	MaxCredentials = 16 // per host
+	MaxGrants      = 50 // hosts that one credential may serve: all are written in one transaction
+	MaxEvents      = 32 // accepted changes kept per host, the newest
+	MaxRefusals    = 8  // refusals kept per host, the newest
 	MaxTTL         = 86400
 	DefaultTTL     = 60
 	// SeenEvery is how coarse Host.Seen is: at most one write per host and 6 hours.

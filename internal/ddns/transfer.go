@@ -339,12 +339,9 @@ func grantAlso(old, c *Credential, secret Secret) (*Credential, error) {
 	if old.Kind != c.Kind || len(old.Verifier) == 0 || subtle.ConstantTimeCompare(old.Verifier, c.Verifier) != 1 {
 		return nil, &Refusal{Code: Exists, Why: fmt.Sprintf("another credential has the ID %s", c.ID), Fix: "leave the ID out, or rotate the host's secret first"}
 	}
-	if len(old.Grants) >= MaxGrants {
-		return nil, refuse(TooMany, fmt.Sprintf("credential %s serves %d hosts already", c.ID, MaxGrants), "make another one")
-	}
 	also := *old
 	also.Grants = append(slices.DeleteFunc(slices.Clone(old.Grants), func(g Grant) bool { return g.Host == c.Grants[0].Host }), c.Grants[0])
-	return &also, nil
+	return &also, checkGrants(&also)
 }
 
 // seedRow is one host as the seed's files and table have it.

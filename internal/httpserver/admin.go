@@ -49,7 +49,7 @@ func (s *Server) adminRoutes() []route {
 		{host + "/history", verbs{"GET": s.history}},
 		{host + "/rotate", verbs{"POST": s.rotateHost}},
 		{host + "/tokens", verbs{"GET": s.listTokens, "POST": s.addToken}},
-		{host + "/tokens/{id}", verbs{"DELETE": s.revokeToken}},
+		{host + "/tokens/{id}", verbs{"PATCH": s.setToken, "DELETE": s.revokeToken}},
 		{host + "/tokens/{id}/rotate", verbs{"POST": s.rotateToken}},
 		{api.AdminPath + "/import", verbs{"POST": s.importHosts}},
 		{api.AdminPath + "/export", verbs{"GET": s.exportHosts}},

@@ -199,7 +199,7 @@ func TestReplaceKey(t *testing.T) {
 		t.Errorf("the new key: %d %s", w.Code, w.Body)
 	}
 	// Revoked is as unknown.
-	if err := o.service.RevokeToken(t.Context(), dnsname.MustParse(host1), next.id); err != nil {
+	if _, err := o.service.RevokeToken(t.Context(), dnsname.MustParse(host1), next.id); err != nil {
 		t.Fatal(err)
 	}
 	o.now.Move(time.Minute)

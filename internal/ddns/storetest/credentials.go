@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
 )
 
 func sharedCredentials(t *testing.T, s ddns.Store) {
@@ -323,4 +324,73 @@ func events(t *testing.T, s ddns.Store) {
 	}
 	refuse()
 	check(changes)
+}
+
+// manyHosts gives one credential to many hosts, replaces it and ends it, each in
+// one save.
+func manyHosts(t *testing.T, s ddns.Store) {
+	const hosts = 8
+	var names []dnsname.Name
+	var made []ddns.Write
+	for i := range hosts {
+		names = append(names, numbered(i))
+		made = append(made, creation(newHost(names[i])))
+	}
+	save(t, s, made...)
+	all := func(edit func(*ddns.Host)) (writes []ddns.Write) {
+		for _, n := range names {
+			writes = append(writes, next(host(t, s, n), edit))
+		}
+		return writes
+	}
+	want := func(ids ...string) {
+		t.Helper()
+		for _, n := range []dnsname.Name{names[0], names[4], names[hosts-1]} {
+			h, list, err := s.Host(t.Context(), n)
+			if err != nil || len(list) != len(ids) {
+				t.Fatalf("%s has credentials %+v, %v; want %v", n, list, err, ids)
+			}
+			same(t, "listed", sorted(h.Credentials...), sorted(ids...))
+			same(t, "held", credentials(t, s, n), sorted(ids...))
+			for _, c := range list {
+				same(t, "hosts of "+c.ID, len(c.Grants), len(names))
+			}
+		}
+	}
+	old := token(names...)
+	old.Grants[4].URLToken, old.Grants[4].Types = true, []ddns.Type{ddns.TypeA}
+	given := *old
+	writes := all(func(h *ddns.Host) { h.Credentials = []string{old.ID} })
+	writes[0].Credentials = []*ddns.Credential{old}
+	save(t, s, writes...)
+	want(old.ID)
+	c, err := s.Credential(t.Context(), old.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "the credential", c, &given)
+
+	// Rotated with an overlap.
+	fresh, ending := token(names...), given
+	ending.Expires = start.Add(time.Hour)
+	writes = all(func(h *ddns.Host) { h.Credentials = append(h.Credentials, fresh.ID) })
+	writes[0].Credentials = []*ddns.Credential{&ending, fresh}
+	save(t, s, writes...)
+	want(given.ID, fresh.ID)
+
+	// One host that has changed meanwhile keeps it for all.
+	writes = all(func(h *ddns.Host) { h.Credentials = []string{fresh.ID} })
+	writes[0].Revoked = []string{given.ID}
+	save(t, s, next(host(t, s, names[4]), func(h *ddns.Host) { h.TTL++ }))
+	wantError(t, "a save on an old state", s.Save(t.Context(), writes...), ddns.ErrConflict)
+	want(given.ID, fresh.ID)
+
+	writes = all(func(h *ddns.Host) { h.Credentials = nil })
+	writes[0].Revoked = []string{given.ID, fresh.ID}
+	save(t, s, writes...)
+	want()
+	for _, id := range []string{given.ID, fresh.ID} {
+		_, err := s.Credential(t.Context(), id)
+		wantError(t, "a revoked credential", err, ddns.ErrNoCredential)
+	}
 }

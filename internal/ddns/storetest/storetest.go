@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) ddns.Store) {
 		{"due page by page", duePages},
 		{"events are the newest, in order", events},
 		{"credentials of several hosts", sharedCredentials},
+		{"a credential of many hosts", manyHosts},
 		{"credentials replaced and revoked", replacedCredentials},
 		{"secrets are unique", uniqueSecrets},
 		{"credential IDs are unique", uniqueIDs},
