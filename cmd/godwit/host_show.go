@@ -156,6 +156,11 @@ func (a *app) printCredentials(list []api.Credential, now time.Time) {
 		t.add(c.ID, c.Kind, c.State, age(now, c.Created), expires, dash(strings.Join(limits, ", ")), dash(c.Label))
 	}
 	t.flush()
+	for _, c := range list {
+		if len(c.Hosts) > 0 {
+			a.print("\n%s serves %s.", c.ID, strings.Join(c.Hosts, ", "))
+		}
+	}
 }
 
 func dash(text string) string {

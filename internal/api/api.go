@@ -101,6 +101,8 @@ type Credential struct {
 	Expires  time.Time      `json:"expires,omitzero"`
 	State    string         `json:"state"` // active, suspended
 	URLToken bool           `json:"url_token"`
+	// Hosts are all that it serves, if they are several.
+	Hosts []string `json:"hosts,omitempty"`
 	// Seed tells whether it answers the seed's proof.
 	Seed bool `json:"seed"`
 }
@@ -108,10 +110,12 @@ type Credential struct {
 // Created is a new host or credential, and the one time that its token or join
 // code is shown.
 type Created struct {
-	Host       string `json:"host"`
-	Zone       string `json:"zone"`
-	TTL        uint32 `json:"ttl"`
-	Credential string `json:"credential"`
+	Host string `json:"host"`
+	Zone string `json:"zone"`
+	TTL  uint32 `json:"ttl"`
+	// Hosts are all that the credential serves, if they are several.
+	Hosts      []string `json:"hosts,omitempty"`
+	Credential string   `json:"credential"`
 	// Token is empty if the caller gave a secret of its own, or asked for a join code.
 	Token string `json:"token,omitempty"`
 	// JoinCode becomes a key by way of Join; it is good until Expires.
@@ -155,6 +159,8 @@ type RotateHost struct {
 // TokenSpec asks for a further token. It may narrow what the host may do, never
 // widen it.
 type TokenSpec struct {
+	// Hosts that it serves besides the one in the path; 50 at most with that.
+	Hosts    []string       `json:"hosts,omitempty"`
 	Label    string         `json:"label,omitempty"` // at most 64 octets
 	Types    []string       `json:"types,omitempty"`
 	Networks []netip.Prefix `json:"networks,omitempty"`
@@ -162,7 +168,7 @@ type TokenSpec struct {
 	Expires  time.Time      `json:"expires,omitzero"`
 	URLToken bool           `json:"url_token,omitempty"`
 	// Join asks for a join code: all else is for the key that it becomes, which has
-	// no Expires and no URLToken.
+	// no Hosts, no Expires and no URLToken.
 	Join bool `json:"join,omitempty"`
 }
 
@@ -171,6 +177,19 @@ type TokenSpec struct {
 type RotateToken struct {
 	// Overlap is for how many seconds the old one goes on working.
 	Overlap int64 `json:"overlap,omitempty"`
+}
+
+// SetToken changes which hosts a token serves. An added one gets the types and
+// rights of the host in the path.
+type SetToken struct {
+	AddHosts    []string `json:"add_hosts,omitempty"`
+	RemoveHosts []string `json:"remove_hosts,omitempty"`
+}
+
+// TokenHosts are the hosts that a token serves, or served until it was revoked.
+type TokenHosts struct {
+	Credential string   `json:"credential"`
+	Hosts      []string `json:"hosts"` // never null
 }
 
 // Tokens are a host's credentials.

@@ -181,7 +181,22 @@ func TestAdmin(t *testing.T) {
 	}
 	id := token["credential"].(string)
 	token = o.do("POST "+host+"/tokens/{id}/rotate", at+"/tokens/"+id+"/rotate", `{"overlap":60}`, 201)
-	o.do("DELETE "+host+"/tokens/{id}", at+"/tokens/"+token["credential"].(string), "", 204)
+	const host2 = "host2.dyn.example.com"
+	o.do("POST "+hosts, hosts, `{"host":"`+host2+`"}`, 201)
+	if got := o.do("PATCH "+host+"/tokens/{id}", at+"/tokens/"+token["credential"].(string), `{"add_hosts":["Host2.dyn.example.com."]}`, 200); line(got["hosts"]) != line([]string{host1, host2}) {
+		t.Errorf("hosts %v", got)
+	}
+	if got := o.do("GET "+host, hosts+"/"+host2, "", 200)["credentials"].([]any)[1].(map[string]any); line(got["hosts"], got["types"], got["url_token"]) != line([]string{host1, host2}, []string{"A"}, true) {
+		t.Errorf("shown %v", got)
+	}
+	if got := o.do("DELETE "+host+"/tokens/{id}", hosts+"/"+host2+"/tokens/"+token["credential"].(string), "", 200); line(got["hosts"]) != line([]string{host2, host1}) {
+		t.Errorf("hosts %v", got)
+	}
+	both := o.do("POST "+host+"/tokens", at+"/tokens", `{"hosts":["`+host2+`"]}`, 201)
+	if line(both["hosts"]) != line([]string{host1, host2}) {
+		t.Errorf("made %v", both)
+	}
+	o.do("DELETE "+host, hosts+"/"+host2, "", 204)
 	o.do("DELETE "+host+"/tokens/{id}", at+"/tokens/"+token["credential"].(string), "", 404)
 	o.do("POST "+host+"/rotate", at+"/rotate", `{"seed":true}`, 201)
 	o.do("POST "+host+"/rotate", at+"/rotate", `{"secret":"a secret of my own"}`, 201)
@@ -309,6 +324,11 @@ func TestAdminRefusals(t *testing.T) {
 		{"POST " + host + "/tokens", at + "/tokens", `{"expires":"2001-01-01T00:00:00Z"}`, "malformed", 400},
 		{"POST " + host + "/tokens", at + "/tokens", `{"expires":"soon"}`, "malformed", 400},
 		{"POST " + host + "/tokens", at + "/tokens", `{"label":"a\u0000"}`, "malformed", 400},
+		{"POST " + host + "/tokens", at + "/tokens", `{"hosts":["other.dyn.example.com"]}`, "not-found", 404},
+		{"POST " + host + "/tokens", at + "/tokens", `{"hosts":["a_b.dyn.example.com"]}`, "malformed", 400},
+		{"PATCH " + host + "/tokens/{id}", at + "/tokens/aaaaaaaa", `{"add_hosts":["other.dyn.example.com"]}`, "not-found", 404},
+		{"PATCH " + host + "/tokens/{id}", at + "/tokens/aaaaaaaa", `{"remove_hosts":[""]}`, "malformed", 400},
+		{"PATCH " + host + "/tokens/{id}", at + "/tokens/aaaaaaaa", `{"add_hosts":[".."]}`, "malformed", 400},
 		{"POST " + host + "/tokens/{id}/rotate", at + "/tokens/aaaaaaaa/rotate", `{}`, "not-found", 404},
 		{"POST " + host + "/tokens/{id}/rotate", at + "/tokens/aaaaaaaa/rotate", `{"overlap":-1}`, "malformed", 400},
 		{"POST /v1/admin/import", "/v1/admin/import", `{"x":1}`, "malformed", 400},

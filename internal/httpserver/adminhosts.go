@@ -6,6 +6,7 @@ import (
 
 	"godwit/internal/api"
 	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
 )
 
 // pageHosts is how many hosts a page has if the request does not say.
@@ -74,7 +75,7 @@ func (s *Server) created(w http.ResponseWriter, r *http.Request, doing string, c
 	s.adminDone(r.Context(), doing, c.Host.Name.String())
 	reply(w, http.StatusCreated, api.Created{
 		Host: c.Host.Name.String(), Zone: c.Host.Zone.String(), TTL: c.Host.TTL,
-		Credential: c.Credential.ID, Token: c.Token.Reveal(), JoinCode: c.Code.Reveal(), Expires: c.Credential.Expires.UTC(), URL: s.URL,
+		Hosts: hostsOf(c.Credential), Credential: c.Credential.ID, Token: c.Token.Reveal(), JoinCode: c.Code.Reveal(), Expires: c.Credential.Expires.UTC(), URL: s.URL,
 	})
 }
 
@@ -267,15 +268,54 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *http.Request) {
 	s.created(w, r, "rotate token", out)
 }
 
+func (s *Server) setToken(w http.ResponseWriter, r *http.Request) {
+	name, err := hostName(r)
+	if err != nil {
+		s.adminFail(w, r, "set token", err)
+		return
+	}
+	var in api.SetToken
+	if err := decode(w, r, &in); err != nil {
+		s.adminFail(w, r, "set token", err)
+		return
+	}
+	add, err := parseHosts(in.AddHosts)
+	if err != nil {
+		s.adminFail(w, r, "set token", err)
+		return
+	}
+	remove, err := parseHosts(in.RemoveHosts)
+	if err != nil {
+		s.adminFail(w, r, "set token", err)
+		return
+	}
+	c, err := s.Service.SetToken(r.Context(), name, r.PathValue("id"), add, remove)
+	if err != nil {
+		s.adminFail(w, r, "set token", err)
+		return
+	}
+	s.adminDone(r.Context(), "set token", name.String())
+	out := api.TokenHosts{Credential: c.ID}
+	for _, g := range c.Grants {
+		out.Hosts = append(out.Hosts, g.Host.String())
+	}
+	reply(w, http.StatusOK, out)
+}
+
 func (s *Server) revokeToken(w http.ResponseWriter, r *http.Request) {
 	name, err := hostName(r)
+	var hosts []dnsname.Name
 	if err == nil {
-		err = s.Service.RevokeToken(r.Context(), name, r.PathValue("id"))
+		hosts, err = s.Service.RevokeToken(r.Context(), name, r.PathValue("id"))
 	}
 	if err != nil {
 		s.adminFail(w, r, "revoke token", err)
 		return
 	}
 	s.adminDone(r.Context(), "revoke token", name.String())
-	gone(w)
+	out := api.TokenHosts{Credential: r.PathValue("id")}
+	for _, n := range hosts {
+		out.Hosts = append(out.Hosts, n.String())
+	}
+	reply(w, http.StatusOK, out)
 }

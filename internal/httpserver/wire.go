@@ -79,7 +79,8 @@ func credentialStates(h *ddns.Host, credentials []*ddns.Credential) []api.Creden
 		state := api.Credential{
 			ID: c.ID, Kind: string(c.Kind), Label: c.Label, Networks: c.Networks, Rate: c.Rate,
 			Created: c.Created.UTC(), Expires: c.Expires.UTC(), State: string(c.State), URLToken: grant.URLToken,
-			Seed: !h.SeedOff && c.Sealed != nil && (c.Kind == ddns.KindToken || c.Kind == ddns.KindSeed),
+			Hosts: hostsOf(c),
+			Seed:  !h.SeedOff && c.Sealed != nil && (c.Kind == ddns.KindToken || c.Kind == ddns.KindSeed),
 		}
 		for _, t := range grant.Types {
 			state.Types = append(state.Types, t.String())
@@ -87,6 +88,27 @@ func credentialStates(h *ddns.Host, credentials []*ddns.Credential) []api.Creden
 		out = append(out, state)
 	}
 	return out
+}
+
+// hostsOf are all hosts of a credential that serves several.
+func hostsOf(c *ddns.Credential) (hosts []string) {
+	if len(c.Grants) > 1 {
+		for _, g := range c.Grants {
+			hosts = append(hosts, g.Host.String())
+		}
+	}
+	return hosts
+}
+
+func parseHosts(texts []string) ([]dnsname.Name, error) {
+	names := make([]dnsname.Name, len(texts))
+	for i, text := range texts {
+		var err error
+		if names[i], err = parseHost(text); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
 }
 
 func parseHost(text string) (dnsname.Name, error) { return dnsname.ParseHost(text) }
@@ -157,6 +179,10 @@ func readTokenSpec(in api.TokenSpec) (ddns.TokenSpec, error) {
 		if r < ' ' || r == 0x7f || r == utf8.RuneError {
 			return ddns.TokenSpec{}, malformed("the label has control characters", "use printable ones")
 		}
+	}
+	var err error
+	if out.Hosts, err = parseHosts(in.Hosts); err != nil {
+		return ddns.TokenSpec{}, err
 	}
 	known := []ddns.Type{ddns.TypeA, ddns.TypeAAAA, ddns.TypeTXT, ddns.TypePrefix}
 types:
