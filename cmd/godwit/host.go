@@ -23,6 +23,7 @@ type hostCommand struct {
 	Remove  hostRemoveCommand  `cmd:"" help:"Take a host out of DNS and forget it."`
 	Import  hostImportCommand  `cmd:"" help:"Add hosts from a file: an export, or the seed's."`
 	Export  hostExportCommand  `cmd:"" help:"Write hosts into a file."`
+	Setup   hostSetupCommand   `cmd:"" help:"Say how a router or program is set up for a host, and what is wrong with what it sends."`
 	Token   tokenCommand       `cmd:"" help:"Further tokens, keys and join codes of a host."`
 }
 

@@ -93,7 +93,8 @@ func (a *app) printSetup(c api.Created, secretFile string, seed bool, target str
 	}
 	a.print("\nWhenever the address may have changed, with godwit:\n\n  godwit set --url %s --host %s --secret-file %s", shellQuote(url), shellQuote(c.Host), file)
 	a.print("\nor with nothing but curl and sha256sum:\n\n%s", seedCommands(url, c.Host, file))
-	a.print("\nThen see: godwit host show %s%s", shellQuote(c.Host), target)
+	a.print("\nFor a router or another program, next: godwit host setup %s --for CLIENT%s", shellQuote(c.Host), target)
+	a.print("Then see: godwit host show %s%s", shellQuote(c.Host), target)
 }
 
 // bearerCommand sets a host with curl and a token, which does not stand in an

@@ -69,6 +69,8 @@ type HostState struct {
 	Refusals uint64 `json:"refusals"`
 	// Credentials that speak for the host; listings leave them out.
 	Credentials []Credential `json:"credentials,omitempty"`
+	// URL of the server's public doors; listings leave it out. Empty: not known.
+	URL string `json:"url,omitempty"`
 }
 
 // Follower is a name behind the same router.

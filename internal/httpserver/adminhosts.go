@@ -90,7 +90,9 @@ func (s *Server) showHost(w http.ResponseWriter, r *http.Request) {
 		s.adminFail(w, r, "show", err)
 		return
 	}
-	reply(w, http.StatusOK, nameState(name, h, credentials))
+	state := nameState(name, h, credentials)
+	state.URL = s.URL
+	reply(w, http.StatusOK, state)
 }
 
 func (s *Server) setHost(w http.ResponseWriter, r *http.Request) {

@@ -35,8 +35,10 @@ func (s *Server) refused(door string, host dnsname.Name, src ddns.Source, agent 
 		return
 	}
 	r := Request{Time: s.Service.Now(), Door: door, Source: src.Addr, UserAgent: printable(agent)}
-	if _, ours := s.Service.Zones.Zone(host); ours {
-		r.Host = host
+	if !host.IsZero() {
+		if _, ours := s.Service.Zones.Zone(host); ours {
+			r.Host = host
+		}
 	}
 	var refusal *ddns.Refusal
 	var name *dnsname.Error

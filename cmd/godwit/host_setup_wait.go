@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"godwit/internal/api"
+	"godwit/internal/client"
+	"godwit/internal/ddns"
+)
+
+// How often is looked for requests. CloudWatch takes some seconds to show a line,
+// and its calls are counted.
+const (
+	lookEvery    = 500 * time.Millisecond
+	lookEveryAWS = 5 * time.Second
+)
+
+// waited is what came of waiting.
+type waited struct {
+	Setup    *setup       `json:"setup,omitempty"`
+	Accepted bool         `json:"accepted"`
+	Request  *api.Request `json:"request,omitempty"` // none came
+	// Advice is what to do now, in order.
+	Advice []string       `json:"advice"` // never null
+	Host   *api.HostState `json:"state,omitempty"`
+}
+
+// wait says what is wrong with the first request for the host that comes after
+// the mark. One that names no host that there is may be the client's too, and is
+// explained, but strangers send such ones as well: it goes on waiting.
+func (c hostSetupCommand) wait(a *app, server *client.Client, s *setup, mark uint64) error {
+	if !c.JSON && s != nil {
+		a.printSetupOf(s)
+		a.print("")
+	}
+	a.say("Waiting for a request for %s, %s at most; Ctrl-C ends it.", c.Name, span(c.Timeout))
+	ctx, cancel := context.WithTimeout(a.ctx, c.Timeout)
+	defer cancel()
+	r, err := c.firstRequest(ctx, a, server, mark)
+	w := waited{Setup: s, Request: r, Advice: []string{}}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && a.ctx.Err() == nil:
+		w.Advice = checklist(s)
+	case err != nil:
+		return err
+	case r.Outcome == api.Changed || r.Outcome == api.Unchanged:
+		w.Accepted = true
+		h, err := server.ShowHost(a.ctx, c.Name.String())
+		if err != nil {
+			return err
+		}
+		w.Host = &h
+	default:
+		w.Advice = adviceFor(*r, c.Name.String(), c.targetFlag(a))
+	}
+	if c.JSON {
+		err = a.printJSON(w)
+	} else {
+		c.printWaited(a, w)
+	}
+	if err == nil && !w.Accepted {
+		err = errFailed
+	}
+	return err
+}
+
+// firstRequest returns the first request for the host. Others that may be meant
+// for it are explained meanwhile.
+func (c hostSetupCommand) firstRequest(ctx context.Context, a *app, server *client.Client, mark uint64) (*api.Request, error) {
+	every := lookEvery
+	if strings.HasPrefix(c.Target, awsTarget) {
+		every = lookEveryAWS
+	}
+	said := map[string]bool{}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		seen, err := server.Requests(ctx, "", mark)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, err
+		}
+		mark = max(mark, seen.Mark)
+		for i := len(seen.Requests) - 1; i >= 0; i-- { // the oldest first
+			r := seen.Requests[i]
+			if r.Host == c.Name.String() {
+				return &r, nil
+			}
+			if what := strangeName(ctx, server, r); what != "" && !said[what] {
+				said[what] = true
+				a.say("Somebody%s %s. If that was yours: the host is %s; correct the name in the client.", from(r), what, c.Name)
+			}
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// strangeName says how a request names no host that there is; "" if it names one.
+func strangeName(ctx context.Context, server *client.Client, r api.Request) string {
+	switch {
+	case r.Host == "":
+		return "sent a request that names no host in a zone of this server"
+	case r.Outcome == api.Changed || r.Outcome == api.Unchanged:
+		return ""
+	}
+	if _, err := server.ShowHost(ctx, r.Host); isAbsent(err) {
+		return "asked for " + r.Host + ", which is no host here"
+	}
+	return ""
+}
+
+// from says where a request came from.
+func from(r api.Request) string {
+	var out string
+	if r.Source.IsValid() {
+		out = " at " + r.Source.String()
+	}
+	if r.UserAgent != "" {
+		out += " (" + r.UserAgent + ")"
+	}
+	return out
+}
+
+func (c hostSetupCommand) printWaited(a *app, w waited) {
+	switch r := w.Request; {
+	case r == nil:
+		a.print("✗ No request for %s has come in %s.", c.Name, span(c.Timeout))
+	case w.Accepted:
+		a.print("✓ A request%s was accepted by door %s: %s.\n", from(*r), r.Door, r.Outcome)
+		a.printHost(*w.Host)
+		return
+	default:
+		a.print("✗ A request%s was refused at door %s: %s", from(*r), r.Door, r.Outcome)
+		if r.Why != "" {
+			a.print("  %s", r.Why)
+		}
+	}
+	a.print("\nWhat to do:\n")
+	for i, line := range w.Advice {
+		a.print("  %d. %s", i+1, line)
+	}
+	a.say("\nThen once more: godwit host setup %s --wait%s", shellQuote(c.Name.String()), c.targetFlag(a))
+}
+
+// checklist is for when nothing comes at all.
+func checklist(s *setup) []string {
+	list := []string{
+		"Let the client send now: most send only when their address has changed. Save its settings again, or restart it.",
+		"Is the server's name right in the client, without a path where it wants a name, and with https where the server has it?",
+		"Does the client reach the server? From its network: curl -v URL/ip must print an address.",
+		"Does the client trust the server's certificate? Old devices do not know every authority.",
+		"Look at the client's own log: it says what it was answered, or why it did not connect.",
+	}
+	if s != nil && s.Sends != nil {
+		list[2] = "Does the client reach the server? From its network: curl -v " + serverOf(s.Sends.URL) + "/ip must print an address."
+	}
+	return list
+}
+
+// serverOf is the URL up to its path.
+func serverOf(u string) string {
+	scheme, rest, _ := strings.Cut(u, "://")
+	address, _, _ := strings.Cut(rest, "/")
+	return scheme + "://" + address
+}
+
+// adviceFor says what to do about a refusal, from what the refusal itself says
+// and what is usually behind it.
+func adviceFor(r api.Request, host, target string) []string {
+	host = shellQuote(host)
+	var out []string
+	if r.Fix != "" {
+		out = append(out, strings.ToUpper(r.Fix[:1])+r.Fix[1:]+".")
+	}
+	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	switch ddns.Code(r.Outcome) {
+	case ddns.BadProof:
+		if strings.Contains(r.Why, "plain HTTP") {
+			break
+		}
+		add("Is the whole token in the client: 8 characters, a hyphen, 26 more, with no space around it? Is it this host's, and the host's name the user name?")
+		add("Is it still good, and may it be used from %s? godwit host token list %s%s", source(r), host, target)
+		add("If it is lost, make a new one: godwit host token add %s%s", host, target)
+	case ddns.NotSource:
+		add("The client named another address than the one that it comes from. If that is meant, as where it sends both families over one connection: godwit host set %s --source free%s", host, target)
+		add("Else let it send no address at all, or look whether it sits behind a VPN or a second router.")
+	case ddns.AddressNotAllowed:
+		add("The address is private, shared by a provider (100.64.0.0/10) or otherwise not a public one. If it is to be published all the same: godwit host set %s --addresses any%s", host, target)
+		add("Else let the client take the address that the server sees it at, not that of its own interface.")
+	case ddns.WrongFamily:
+		add("The token is for other types of records. See: godwit host token list %s%s", host, target)
+	case ddns.NotYours:
+		add("The token is another host's. See whose it is: godwit host token list NAME%s", target)
+	case ddns.Suspended:
+		add("Let the host go on: godwit host set %s --suspended=off%s", host, target)
+	case ddns.RateLimited:
+		add("It sends too often. Set it to look every five minutes; two clients that fight over one name do this too: godwit host history %s%s", host, target)
+	case ddns.Clock:
+		add("Set the device's clock, with NTP for example.")
+	case ddns.Malformed:
+		add("Compare the client's settings with: godwit host setup %s --for CLIENT%s", host, target)
+	case ddns.Unavailable:
+		add("The server could not do it; its log says why.")
+	}
+	if len(out) == 0 {
+		add("See what is known of the host: godwit doctor %s%s", host, target)
+	}
+	return out
+}
+
+func source(r api.Request) string {
+	if !r.Source.IsValid() {
+		return "where the client is"
+	}
+	return r.Source.String()
+}
