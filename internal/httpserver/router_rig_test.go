@@ -179,7 +179,7 @@ func (o *routerRig) raw(source, request string) *httptest.ResponseRecorder {
 	if !strings.Contains(head, "\nHost:") && !strings.Contains(head, " HTTP/1.0") {
 		head += "\nHost: ddns.example.com"
 	}
-	if body != "" {
+	if body != "" || strings.HasPrefix(head, "POST") && !strings.Contains(head, "Content-Length") {
 		head += fmt.Sprintf("\nContent-Length: %d", len(body))
 	}
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.ReplaceAll(head, "\n", "\r\n") + "\r\n\r\n" + body)))
