@@ -50,10 +50,10 @@ func (s *Service) authenticate(ctx context.Context, host *Host, credentials []*C
 	if proof == nil {
 		proof = TokenProof{} // that of nobody
 	}
-	if !s.enterCheck(ctx) {
+	if !s.checks.enter(ctx, network(u.Source.Addr, 24, 48)) {
 		return nil, tooOften("too many requests", time.Second)
 	}
-	defer func() { <-s.checks }()
+	defer s.checks.leave()
 	done := 0
 	if host != nil && !host.Removed {
 		for _, c := range credentials {
@@ -106,10 +106,10 @@ func (s *Service) named(ctx context.Context, u Update, now time.Time) (*Credenti
 // onlyHost is whose update it is that names no host: the one that its token's
 // credential covers.
 func (s *Service) onlyHost(ctx context.Context, u Update, now time.Time) (dnsname.Name, *Refusal) {
-	if !s.enterCheck(ctx) {
+	if !s.checks.enter(ctx, network(u.Source.Addr, 24, 48)) {
 		return dnsname.Name{}, tooOften("too many requests", time.Second)
 	}
-	defer func() { <-s.checks }()
+	defer s.checks.leave()
 	c, refusal := s.named(ctx, u, now)
 	switch {
 	case refusal != nil:
@@ -155,26 +155,6 @@ func mayAnswer(h *Host, c *Credential, p Proof) bool {
 	}
 	// A token has its ID in it. A secret of the user's own has none, but may look so.
 	return id == c.ID || c.Kind == KindSeed || id == "" && (p.NeedsSecret() || c.Kind != KindToken)
-}
-
-// enterCheck waits for a slot to check a proof in. The queue is bounded.
-func (s *Service) enterCheck(ctx context.Context) bool {
-	select {
-	case s.checks <- struct{}{}:
-		return true
-	default:
-	}
-	if s.waiting.Add(1) > 256*int64(cap(s.checks)) {
-		s.waiting.Add(-1)
-		return false
-	}
-	defer s.waiting.Add(-1)
-	select {
-	case s.checks <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 func (s *Service) holds(host dnsname.Name, c *Credential, p Proof) bool {

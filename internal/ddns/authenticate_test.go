@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"godwit/internal/ddns"
@@ -285,47 +287,70 @@ func TestRequestsAreCounted(t *testing.T) {
 	w.must(t, by(made, "2001:db8::4"))
 }
 
-// slow is a proof whose check waits.
-type slow struct {
+// held is a wrong proof whose check lasts until it is let go.
+type held struct {
 	ddns.TokenProof
-	entered chan<- struct{}
-	release <-chan struct{}
+	release chan struct{}
+	once    *sync.Once
 }
 
-func (p slow) Check(*ddns.Credential, ddns.Secret) bool {
-	p.entered <- struct{}{}
-	<-p.release
+func (p held) Check(*ddns.Credential, ddns.Secret) bool {
+	p.once.Do(func() { <-p.release })
 	return false
 }
 
-// TestChecksInFlight are bounded, and who goes away while waiting is let go.
-func TestChecksInFlight(t *testing.T) {
-	w := newWorld(t)
-	entered, release := make(chan struct{}, 10000), make(chan struct{})
-	var wg sync.WaitGroup
-	for range 400 {
-		wg.Go(func() {
-			_, _ = w.Update(t.Context(), ddns.Update{Host: named("x.dyn.example.org"), Proof: slow{entered: entered, release: release}, Source: from(home)})
-		})
-	}
-	<-entered
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	full := 0
-	for range 100 {
-		_, err := w.Update(ctx, ddns.Update{Host: named("x.dyn.example.org"), Proof: ddns.TokenProof{}, Source: from(home)})
-		if code(err) == ddns.RateLimited {
-			full++
+// TestFloodOfChecks: a flood of guesses has every slot and more waiting than may
+// wait. The owner is let in all the same, after one more of the flood, and
+// whoever goes away while waiting is let go.
+func TestFloodOfChecks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		made := w.add(t, "nas.dyn.example.org", free)
+		release := make(chan struct{})
+		var flood, owner sync.WaitGroup
+		refused := make(chan ddns.Code, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 520 * runtime.GOMAXPROCS(0) {
+			flood.Go(func() {
+				_, err := w.Update(ctx, ddns.Update{Host: made.Host.Name, Proof: held{release: release, once: new(sync.Once)}, Source: from(home)})
+				if code(err) == ddns.RateLimited {
+					select {
+					case refused <- code(err):
+					default:
+					}
+				}
+			})
 		}
-	}
-	close(release)
-	wg.Wait()
-	if n := len(entered); n > 400*2 {
-		t.Errorf("%d checks", n)
-	}
-	_ = full // how many found every slot taken depends on the scheduler
-	_, err := w.Update(t.Context(), ddns.Update{Host: named("x.dyn.example.org"), Proof: ddns.TokenProof{}, Source: from(home)})
-	wantCode(t, err, ddns.BadProof)
+		synctest.Wait()
+		select {
+		case <-refused:
+		default:
+			t.Error("there is no bound on what waits")
+		}
+		done := false
+		owner.Go(func() {
+			out, err := w.Update(t.Context(), by(made, "198.51.100.7", set(ddns.TypeA, "192.0.2.5")))
+			if done = true; err != nil || !out.Changed {
+				t.Errorf("the owner: %+v, %v", out, err)
+			}
+		})
+		synctest.Wait()
+		if done {
+			t.Error("the flood has not every slot")
+		}
+		for range 2 {
+			release <- struct{}{}
+			synctest.Wait()
+		}
+		if !done {
+			t.Error("the owner waits behind the flood")
+		}
+		cancel()
+		close(release)
+		flood.Wait()
+		owner.Wait()
+		w.must(t, by(made, home))
+	})
 }
 
 // TestSeveralHosts: a credential that serves several hosts is good for each,

@@ -46,9 +46,8 @@ type Service struct {
 		mu    sync.Mutex // guards zones
 		zones map[dnsname.Name]listing
 	}
-	untaken untaken       // states that DNS does not take
-	checks  chan struct{} // one slot per proof check in flight
-	waiting atomic.Int64  // checks that wait for a slot
+	untaken untaken // states that DNS does not take
+	checks  *turns  // of proofs
 
 	// What an unknown host's proof is checked against, so that it costs the same.
 	decoy *Credential
@@ -69,7 +68,7 @@ func NewService(c Config) (*Service, error) {
 	}
 	s := &Service{
 		Config: c, limits: newLimiter(c.Limits), refusals: newRefusals(), asked: newBuckets[dnsname.Name](askLimit),
-		checks: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
+		checks: newTurns(2*runtime.GOMAXPROCS(0), 512*runtime.GOMAXPROCS(0)),
 	}
 	decoy, secret := NewToken(decoyName, time.Time{})
 	var err error
