@@ -72,7 +72,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
 	public, admin := s.newGate(), s.newGate()
 	for _, l := range listeners {
-		handler, g := s.public, public
+		handler, g := s.lasting(s.public), public
 		if l.Admin {
 			handler, g = s.admin, admin
 		}
@@ -119,6 +119,17 @@ func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 		})
 	}
 	return group.Wait()
+}
+
+// lasting gives each request the time that an answer has, whether its client
+// listens or not: a client may close its side when it has said all and read on,
+// which net/http takes for leaving, and an update that has begun would be lost.
+func (s *Server) lasting(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.Limits.Write)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // gate counts connections and refuses those above the limits.
