@@ -67,7 +67,7 @@ type settingFlags struct {
 	Seed      *switchFlag `placeholder:"on|off" help:"Whether the seed's protocol works for this host: --seed=off."`
 	Wildcard  *switchFlag `help:"Names below the host show its addresses too: --wildcard, --wildcard=off."`
 	Lease     *string     `placeholder:"TIME" help:"Take the addresses out of DNS after no sign of life for so long, such as 72h or 30d; off: never."`
-	Follower  []string    `sep:"none" placeholder:"NAME=ID" help:"A name behind the same router: its AAAA is the delegated prefix and this interface ID, such as tv.dyn.example.com=::1234 or a MAC address. Add ,a to show the router's IPv4 address too, ,a-only for that alone (repeatable; replaces the list; off: none)."`
+	Follower  []string    `sep:"none" placeholder:"NAME=ID" help:"A name behind the same router: its AAAA is the delegated prefix and this interface ID, such as tv.dyn.example.com=::1234, with a subnet ID 0:0:0:5::1/56, or a MAC address. Add ,a to show the router's IPv4 address too, ,a-only for that alone (repeatable; replaces the list; off: none)."`
 }
 
 // settings checks the flags as far as that needs no server.
@@ -104,7 +104,7 @@ func (f settingFlags) settings() (api.Settings, error) {
 			if text == "off" && len(f.Follower) == 1 {
 				break
 			}
-			follower, err := parseFollower(text)
+			follower, err := parseFollower("--follower", text)
 			if err != nil {
 				return out, err
 			}
@@ -116,11 +116,11 @@ func (f settingFlags) settings() (api.Settings, error) {
 }
 
 // parseFollower reads NAME=ID[,a|,a-only].
-func parseFollower(text string) (api.Follower, error) {
+func parseFollower(flag, text string) (api.Follower, error) {
 	const fix = "give NAME=ID, such as tv.dyn.example.com=::1234"
 	owner, id, ok := strings.Cut(text, "=")
 	if !ok {
-		return api.Follower{}, usage("--follower %q has no interface ID; %s", text, fix)
+		return api.Follower{}, usage("%s %q has no interface ID; %s", flag, text, fix)
 	}
 	id, family, _ := strings.Cut(id, ",")
 	f := api.Follower{AAAA: true}
@@ -131,15 +131,15 @@ func parseFollower(text string) (api.Follower, error) {
 	case "a-only":
 		f.A, f.AAAA = true, false
 	default:
-		return f, usage("--follower %q ends in neither ,a nor ,a-only; %s", text, fix)
+		return f, usage("%s %q ends in neither ,a nor ,a-only; %s", flag, text, fix)
 	}
 	n, err := dnsname.ParseHost(owner)
 	if err != nil {
-		return f, usage("--follower: %s", err)
+		return f, usage("%s: %s", flag, err)
 	}
 	low, err := ddns.ParseLow(id)
 	if err != nil {
-		return f, usage("--follower %q: %s is not an interface ID; %s", text, id, fix)
+		return f, usage("%s %q: %s is not an interface ID; %s", flag, text, id, fix)
 	}
 	f.Name, f.Low = n.String(), ddns.LowText(low)
 	return f, nil
