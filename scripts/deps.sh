@@ -23,6 +23,9 @@ busybox   busybox          tests run the shell client in its shell and with its 
 wget      wget             tests run the shell client with it, and update hosts
 ddclient  ddclient         tests update hosts with it
 inadyn    inadyn           tests update hosts with it
+nginx     nginx            tests put it in front as a reverse proxy
+caddy     caddy            tests put it in front as a reverse proxy
+haproxy   haproxy          tests put it in front as a reverse proxy
 openssl   openssl          tests run the shell client with it, and sign requests
 script    bsdutils         a test gives a command a terminal with it
 shellcheck shellcheck      tests look for mistakes in the shell client with it
@@ -98,7 +101,7 @@ with_apt() {
 	for package in "${packages[@]}"; do
 		case $package in
 		bind9) services+=(named) ;;
-		nsd | knot | miniupnpd | ddclient | inadyn) services+=("$package") ;;
+		nsd | knot | miniupnpd | ddclient | inadyn | nginx | caddy | haproxy) services+=("$package") ;;
 		esac
 	done
 	policy=/usr/sbin/policy-rc.d
