@@ -13,9 +13,9 @@ import (
 // everydayKind is a kind of request that front answers.
 type everydayKind struct {
 	method, door string
-	// target tells whether a request target is of this kind, and the {name} in it.
-	// net/http's mux would find the same; what it might read otherwise is not of
-	// the kind.
+	// target tells whether a request target, which has no space in it, is of this
+	// kind, and the {name} in it. net/http's mux would find the same; what it might
+	// read otherwise is not of the kind.
 	target func(string) (name string, ok bool)
 	answer func(*Server, context.Context, doorRequest) response
 }
@@ -23,6 +23,7 @@ type everydayKind struct {
 var everydayKinds = [...]everydayKind{
 	{http.MethodPost, doorSeed, seedTarget, (*Server).seedUpdate},
 	{http.MethodPut, doorSigned, signedTarget, (*Server).signedUpdate},
+	{http.MethodGet, doorDyndns2, dyndns2Target, (*Server).dyndns2Update},
 }
 
 func seedTarget(target string) (string, bool) { return "", target == "/" }
@@ -32,6 +33,18 @@ func signedTarget(target string) (string, bool) {
 	name, ends := strings.CutSuffix(rest, api.AddressesPath)
 	return name, begins && ends && !consistsOf(name, ".") && consistsOf(name, alphanumeric+"-.")
 }
+
+func dyndns2Target(target string) (string, bool) {
+	query, ok := strings.CutPrefix(target, dyndns2Path+"?")
+	return "", ok && isPrintable(query) && !strings.Contains(query, " ")
+}
+
+// dyndns2Update is a GET of the dyndns2 door without net/http.
+func (s *Server) dyndns2Update(ctx context.Context, in doorRequest) response {
+	return s.dyndns2(ctx, routerRequest{doorRequest: in, query: in.Target[len(dyndns2Path+"?"):]}).response()
+}
+
+const dyndns2Path = "/nic/update"
 
 const alphanumeric = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
@@ -104,6 +117,9 @@ func readEveryday(request []byte) (kind *everydayKind, in doorRequest) {
 		if !ok {
 			return nil, in
 		}
+	}
+	if kind.method == http.MethodGet {
+		length++ // it has no body, and says nothing of one
 	}
 	if in.Host == "" || length != len(in.Body) {
 		return nil, in

@@ -33,6 +33,10 @@ func FuzzEveryday(f *testing.F) {
 		"PUT /v1/hosts/../addresses HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "PUT /v1/hosts//addresses HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
 		"PUT /v1/hosts/a%2eb/addresses HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "PUT /v1/hosts/a/addresses/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
 		"PUT /v1/hosts/a/addresses?x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "PUT /v1/hosts/a/addresses HTTP/1.1\r\nHost: x\r\nSignature: a\r\nSignature: b\r\nContent-Length: 0\r\n\r\n",
+		"GET /nic/update?hostname=a.example.org&myip=192.0.2.1 HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YTpi\r\nConnection: keep-alive\r\n\r\n",
+		"GET /nic/update?a#b%zz?c HTTP/1.1\r\nHost: x\r\n\r\n", "GET /nic/update? HTTP/1.1\r\nHost: x\r\n\r\n", "GET /nic/update?a b HTTP/1.1\r\nHost: x\r\n\r\n",
+		"GET /nic/update?a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "GET /nic/update?a HTTP/1.1\r\nHost: x\r\n\r\nGET", "GET //nic/update?a HTTP/1.1\r\nHost: x\r\n\r\n",
+		"GET /nic/update?a\x01 HTTP/1.1\r\nHost: x\r\n\r\n", "GET /nic/update?a HTTP/1.1 HTTP/1.1\r\nHost: x\r\n\r\n",
 	} {
 		f.Add([]byte(s))
 	}
@@ -45,6 +49,7 @@ func FuzzEveryday(f *testing.F) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /{$}", at(doorSeed))
 	mux.HandleFunc("PUT "+api.HostPath+"{name}"+api.AddressesPath, at(doorSigned))
+	mux.HandleFunc("GET "+dyndns2Path, at(doorDyndns2))
 	mux.HandleFunc("/", nobody)
 	routed := normalise(mux, nobody)
 	f.Fuzz(func(t *testing.T, request []byte) {
@@ -81,6 +86,9 @@ func FuzzEveryday(f *testing.F) {
 			default:
 				t.Fatalf("%q: field %s", request, field)
 			}
+		}
+		if kind.door == doorDyndns2 && in.Target != dyndns2Path+"?"+r.URL.RawQuery {
+			t.Fatalf("%q has the query %q", request, r.URL.RawQuery)
 		}
 		routed.ServeHTTP(httptest.NewRecorder(), r)
 		if door != kind.door || name != in.name {

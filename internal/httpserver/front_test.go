@@ -3,6 +3,7 @@ package httpserver_test
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -156,6 +157,52 @@ func TestEverydaySigned(t *testing.T) {
 		if ok := strings.HasPrefix(got, "200"); ok != (name == "unchanged" || name == "other name" || name == "token") {
 			t.Errorf("%s: %s", name, got)
 		}
+	}
+}
+
+// Whether net/http reads a router's request or not, the answer is the same.
+func TestEverydayDyndns2(t *testing.T) {
+	r := newRig(t)
+	token := r.add(host1, "", anyAddress()).Token.Reveal()
+	addr := r.serve(httpserver.Listener{})
+	c, read := dialTCP(t, addr)
+	get := func(query, user, password, more string) string {
+		text := "GET /nic/update?" + query + " HTTP/1.1\r\nHost: ddns.example.com\r\n" + more
+		if user != "" {
+			text += "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password)) + "\r\n"
+		}
+		return text + "\r\n"
+	}
+	for _, q := range []struct{ query, user, password, agent, want string }{
+		{"hostname=" + host1, host1, token, "", "200"},
+		{"hostname=" + host1 + "&myip=127.0.0.1", token[:8], token, "curl/8.0", "200"},
+		{"hostname=" + host1 + "," + host1 + "&myip=", host1, token, "", "200"},
+		{"myip=127.0.0.1", host1, token, "", "200"},
+		{"hostname=" + host1 + "&myip=192.0.2.1", host1, token, "curl/8.0", "422"},
+		{"hostname=" + host1 + "&myip=192.0.2.1", host1, token, "inadyn/2.10", "503"},
+		{"hostname=" + host1 + "&myip=x%zz", host1, token, "", "200"},
+		{"hostname=no." + zone, host1, token, "", "200"},
+		{"hostname=" + host1, host1, "wrong", "", "401"},
+		{"hostname=no." + zone, "no." + zone, "wrong", "", "401"},
+		{"hostname=" + host1, "", "", "", "401"},
+		{"", host1, token, "", "200"},
+		{strings.Repeat("h=a&", 300) + "#", host1, token, "", "200"},
+	} {
+		agent := ""
+		if q.agent != "" {
+			agent = "User-Agent: " + q.agent + "\r\n"
+		}
+		// The same update once more is unchanged, so the change is made first.
+		exchange(t, c, read, get(q.query, q.user, q.password, agent), 1)
+		other, otherRead := dialTCP(t, addr)
+		got := exchange(t, c, read, get(q.query, q.user, q.password, agent), 1)[0]
+		want := exchange(t, other, otherRead, get(q.query, q.user, q.password, agent+"X-Any: 1\r\n"), 1)[0]
+		if got != want || !strings.HasPrefix(got, q.want) {
+			t.Errorf("%.80s as %s, %s\ngot  %s\nwant %s: %s", q.query, q.user, q.agent, got, q.want, want)
+		}
+	}
+	if got := r.show(host1).A; len(got) != 1 || got[0].String() != "127.0.0.1" {
+		t.Errorf("the host is at %v", got)
 	}
 }
 

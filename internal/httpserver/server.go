@@ -146,7 +146,7 @@ func (s *Server) publicRoutes() []route {
 		{api.HostPath + "{name}" + api.AddressesPath, map[string]http.HandlerFunc{"PUT": s.setAddresses}},
 		{api.HostPath + "{name}" + api.KeyPath, map[string]http.HandlerFunc{"POST": s.replaceKey}},
 		{api.JoinPath, map[string]http.HandlerFunc{"POST": s.join}},
-		{"/nic/update", dyndns2},
+		{dyndns2Path, dyndns2},
 		{"/v2/update", dyndns2},
 		{"/v3/update", dyndns2},
 		{"/ddns/update", dyndns2},
