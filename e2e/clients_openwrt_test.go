@@ -15,13 +15,17 @@ import (
 // name and one family. Such a service has no pattern for the answer: the exit
 // code alone says whether it worked. The scripts then ask DNS.
 
+// openwrtURL is the update_url of docs/clients.md, filled in.
+func (r *clientRig) openwrtURL(w wish, host, address string) string {
+	return fmt.Sprintf("https://%s:%s@%s/nic/update?hostname=%s&myip=%s", w.login(), w.token, r.server(), host, address)
+}
+
 // openwrtSection runs one section's update with a program, and returns with what
 // it said what the scripts find in the file for the answer.
 func (r *clientRig) openwrtSection(transfer func(data, errors string) []string, w wish, host, address string) ran {
 	data, errors := filepath.Join(r.dir, "ddns.dat"), filepath.Join(r.dir, "ddns.err")
-	url := fmt.Sprintf("https://%s:%s@%s/nic/update?hostname=%s&myip=%s", w.login(), w.token, r.server(), host, address)
 	r.write("ddns.dat", "")
-	got := r.run(foreign{args: append(transfer(data, errors), url)})
+	got := r.run(foreign{args: append(transfer(data, errors), r.openwrtURL(w, host, address))})
 	got.said += r.read("ddns.dat") + r.read("ddns.err")
 	return got
 }

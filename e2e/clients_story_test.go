@@ -105,7 +105,7 @@ func TestClientCertificates(t *testing.T) {
 }
 
 func (p program) story(t *testing.T) {
-	const nas, first, both, lan, busy = "nas." + zone, "first." + zone, "both." + zone, "public." + zone, "busy." + zone
+	const nas, first, second, both, lan, busy = "nas." + zone, "first." + zone, "second." + zone, "both." + zone, "public." + zone, "busy." + zone
 	r := newClientRig(t, true)
 	token := r.add(nas)
 	step := func(name string, w wish, show ...string) {
@@ -156,6 +156,9 @@ func (p program) story(t *testing.T) {
 	step("another's host", wish{hosts: []string{first}, user: nas, token: token, v4: "198.51.100.10"}, "")
 	step("unknown host", wish{hosts: []string{"nobody." + zone}, user: nas, token: token, v4: "198.51.100.10"}, "")
 
+	r.add(second)
+	pair := wish{hosts: []string{first, second}, token: r.token("host", "token", "add", first, "--host", second), v4: "198.51.100.14"}
+	step("two names", pair, pair.v4, pair.v4)
 	step("both families", wish{hosts: []string{both}, token: r.add(both, "--source", "free"), v4: "198.51.100.11", v6: "2001:db8::11"}, "198.51.100.11 2001:db8::11")
 	step("address refused", wish{hosts: []string{lan}, token: r.token("host", "add", lan), v4: "198.51.100.12"}, "")
 	token = r.add(busy)
