@@ -152,3 +152,40 @@ func TestUniFi(t *testing.T) {
 		t.Errorf("exit %d, and DNS shows %q\n%s%s", got.code, r.shows(nas), got.said, strings.Join(sent, ""))
 	}
 }
+
+// TestInadynDialects: inadyn's own providers take no server of ours, but "custom"
+// can say what they say. It is content with a repeated update in each, but must be
+// told how that is said in the last.
+func TestInadynDialects(t *testing.T) {
+	needProgram(t, "inadyn")
+	const nas = "nas." + zone
+	for _, c := range []struct{ name, path, sends string }{
+		{"dynv6", `"/api/update?hostname=%h&token=%p&ipv4=%i"`, "GET /api/update?hostname=" + nas + "&token=TOKEN&ipv4=198.51.100.7 HTTP/1.0\r\n"},
+		{"DuckDNS", `"/update?domains=%h&token=%p&ip=%i"`, "GET /update?domains=" + nas + "&token=TOKEN&ip=198.51.100.7 HTTP/1.0\r\n"},
+		{"token URL", `"/u/%p/?ip=%i"` + "\n\t" + `ddns-response = { Updated, "No change" }`, "GET /u/TOKEN/?ip=198.51.100.7 HTTP/1.0\r\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := newClientRig(t, true)
+			r.add(nas)
+			w := wish{hosts: []string{nas}, token: r.token("host", "token", "add", nas, "--url-token"), v4: "198.51.100.7"}
+			r.relay.move(w.v4)
+			configuration := strings.Replace(r.inadynCustom(w, w.v4), `"/nic/update?hostname=%h&myip=%i"`, c.path, 1)
+			for range 2 {
+				got := r.runInadyn("in", configuration, "--force")
+				sent := r.relay.took()
+				if got.code != 0 || got.alive || !strings.Contains(got.said, "Successful alias table update") || r.shows(nas) != w.v4 || len(sent) != 1 {
+					t.Fatalf("exit %d, and DNS shows %q\n%s%s", got.code, r.shows(nas), got.said, strings.Join(sent, ""))
+				}
+				if want := strings.ReplaceAll(c.sends, "TOKEN", w.token); !strings.HasPrefix(sent[0], want) {
+					t.Errorf("it sent\n%swant %s", sent[0], want)
+				}
+			}
+		})
+	}
+	r := newClientRig(t, true)
+	named := r.runInadyn("named", "provider default@duckdns.org {\n\tusername = x\n\thostname = "+nas+"\n\tddns-server = "+r.server()+"\n}\n", "--check-config")
+	if named.code == 0 || len(r.relay.took()) > 0 {
+		t.Errorf("a provider that it knows takes a server of ours: exit %d\n%s", named.code, named.said)
+	}
+}
