@@ -37,13 +37,26 @@ const (
 )
 
 // say notes one more word of a family, which must not contradict another.
-func (f *familyWish) say(op wish, addrs ...netip.Addr) bool {
+func (f *familyWish) say(op wish) bool {
 	if f.op != unsaid && f.op != op {
 		return false
 	}
 	f.op = op
-	f.addrs = append(f.addrs, addrs...)
 	return true
+}
+
+// add notes one more address of a family.
+func (f *familyWish) add(addr netip.Addr) *ddns.Refusal {
+	switch {
+	case !f.say(set):
+		return badAddress()
+	case slices.Contains(f.addrs, addr):
+	case len(f.addrs) == ddns.MaxAddresses:
+		return &ddns.Refusal{Code: ddns.TooMany, Why: "the request names more than 8 addresses of a family", Fix: "name fewer"}
+	default:
+		f.addrs = append(f.addrs, addr)
+	}
+	return nil
 }
 
 // wishReader reads the address parameters of one request.
@@ -103,11 +116,9 @@ func (r *wishReader) list(text string, v4, v6, exactly bool) *ddns.Refusal {
 			continue
 		case prefix.IsValid() && prefix.Addr() == addr: // nobody can be reached at a prefix
 			continue
-		case len(family.addrs) == ddns.MaxAddresses:
-			return &ddns.Refusal{Code: ddns.TooMany, Why: "the request names more than 8 addresses of a family", Fix: "name fewer"}
 		}
-		if !family.say(set, addr) {
-			return badAddress()
+		if refusal := family.add(addr); refusal != nil {
+			return refusal
 		}
 		r.explicit = true
 	}
@@ -121,10 +132,7 @@ func (r *wishReader) auto(v4, v6 bool) *ddns.Refusal {
 		family, is = &r.v4, v4
 	}
 	if is {
-		if !family.say(set, r.source) {
-			return badAddress()
-		}
-		return nil
+		return family.add(r.source)
 	}
 	for _, f := range [...]struct {
 		*familyWish
