@@ -3,13 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
 	"godwit/internal/api"
 	"godwit/internal/client"
-	"godwit/internal/ddns"
+	"godwit/internal/doctor"
 )
 
 // How often is looked for requests. CloudWatch takes some seconds to show a line,
@@ -55,7 +54,7 @@ func (c hostSetupCommand) wait(a *app, server *client.Client, s *setup, mark uin
 		}
 		w.Host = &h
 	default:
-		w.Advice = adviceFor(*r, c.Name.String(), c.targetFlag(a))
+		w.Advice = doctor.Advice(*r, c.Name.String(), c.targetFlag(a))
 	}
 	if c.JSON {
 		err = a.printJSON(w)
@@ -172,55 +171,4 @@ func serverOf(u string) string {
 	scheme, rest, _ := strings.Cut(u, "://")
 	address, _, _ := strings.Cut(rest, "/")
 	return scheme + "://" + address
-}
-
-// adviceFor says what to do about a refusal, from what the refusal itself says
-// and what is usually behind it.
-func adviceFor(r api.Request, host, target string) []string {
-	host = shellQuote(host)
-	var out []string
-	if r.Fix != "" {
-		out = append(out, strings.ToUpper(r.Fix[:1])+r.Fix[1:]+".")
-	}
-	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	switch ddns.Code(r.Outcome) {
-	case ddns.BadProof:
-		if strings.Contains(r.Why, "plain HTTP") {
-			break
-		}
-		add("Is the whole token in the client: 8 characters, a hyphen, 26 more, with no space around it? Is it this host's, and the host's name the user name?")
-		add("Is it still good, and may it be used from %s? godwit host token list %s%s", source(r), host, target)
-		add("If it is lost, make a new one: godwit host token add %s%s", host, target)
-	case ddns.NotSource:
-		add("The client named another address than the one that it comes from. If that is meant, as where it sends both families over one connection: godwit host set %s --source free%s", host, target)
-		add("Else let it send no address at all, or look whether it sits behind a VPN or a second router.")
-	case ddns.AddressNotAllowed:
-		add("The address is private, shared by a provider (100.64.0.0/10) or otherwise not a public one. If it is to be published all the same: godwit host set %s --addresses any%s", host, target)
-		add("Else let the client take the address that the server sees it at, not that of its own interface.")
-	case ddns.WrongFamily:
-		add("The token is for other types of records. See: godwit host token list %s%s", host, target)
-	case ddns.NotYours:
-		add("The token is another host's. See whose it is: godwit host token list NAME%s", target)
-	case ddns.Suspended:
-		add("Let the host go on: godwit host set %s --suspended=off%s", host, target)
-	case ddns.RateLimited:
-		add("It sends too often. Set it to look every five minutes; two clients that fight over one name do this too: godwit host history %s%s", host, target)
-	case ddns.Clock:
-		add("Set the device's clock, with NTP for example.")
-	case ddns.Malformed:
-		add("Compare the client's settings with: godwit host setup %s --for CLIENT%s", host, target)
-	case ddns.Unavailable:
-		add("The server could not do it; its log says why.")
-	}
-	if len(out) == 0 {
-		add("See what is known of the host: godwit doctor %s%s", host, target)
-	}
-	return out
-}
-
-func source(r api.Request) string {
-	if !r.Source.IsValid() {
-		return "where the client is"
-	}
-	return r.Source.String()
 }

@@ -38,6 +38,7 @@ type commands struct {
 	Host    hostCommand    `cmd:"" help:"Hosts: names that follow an address."`
 	Get     getCommand     `cmd:"" help:"Print the address that a server sees you at."`
 	Set     setCommand     `cmd:"" help:"Set a host to your present address."`
+	Doctor  doctorCommand  `cmd:"" help:"Say why a name is wrong in DNS, and what to do."`
 	Agent   agentCommand   `cmd:"" help:"Keep this device's names at its address."`
 	Zone    zoneCommand    `cmd:"" help:"Zones, and what their parents need."`
 	AWS     awsCommand     `cmd:"" name:"aws" help:"godwit in an AWS account, without a server."`

@@ -255,6 +255,20 @@ type Requests struct {
 	Mark uint64 `json:"mark"`
 }
 
+// InDNS is what a DNS provider has of a host, its followers among it.
+type InDNS struct {
+	Host   string  `json:"host"`
+	RRsets []RRset `json:"rrsets"` // never null
+}
+
+// RRset is the records of one name and type that a DNS provider has.
+type RRset struct {
+	Name   string   `json:"name"`
+	Type   string   `json:"type"` // A, AAAA, TXT …
+	TTL    uint32   `json:"ttl"`  // seconds
+	Values []string `json:"values"`
+}
+
 // Zone is one zone that the server serves.
 type Zone struct {
 	Apex        string   `json:"apex"`

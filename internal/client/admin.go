@@ -110,6 +110,13 @@ func (c *Client) Requests(ctx context.Context, host string, after uint64) (api.R
 	return out, c.do(ctx, http.MethodGet, path("requests"), query, nil, &out)
 }
 
+// InDNS is what the DNS provider has of a host. Where the server answers DNS itself
+// there is none: code not-found.
+func (c *Client) InDNS(ctx context.Context, host string) (api.InDNS, error) {
+	var out api.InDNS
+	return out, c.do(ctx, http.MethodGet, path("hosts", host, "dns"), nil, nil, &out)
+}
+
 // Tokens are a host's credentials, without secrets.
 func (c *Client) Tokens(ctx context.Context, host string) (api.Tokens, error) {
 	var out api.Tokens

@@ -47,6 +47,7 @@ func (s *Server) adminRoutes() []route {
 		{api.AdminPath + "/hosts", verbs{"GET": s.listHosts, "POST": s.addHost}},
 		{host, verbs{"GET": s.showHost, "PATCH": s.setHost, "DELETE": s.removeHost}},
 		{host + "/history", verbs{"GET": s.history}},
+		{host + "/dns", verbs{"GET": s.inDNS}},
 		{host + "/rotate", verbs{"POST": s.rotateHost}},
 		{host + "/tokens", verbs{"GET": s.listTokens, "POST": s.addToken}},
 		{host + "/tokens/{id}", verbs{"PATCH": s.setToken, "DELETE": s.revokeToken}},

@@ -225,6 +225,9 @@ func TestAdmin(t *testing.T) {
 
 	o.do("GET /v1/admin/status", "/v1/admin/status", "", 200)
 	o.do("GET /v1/admin/zones", "/v1/admin/zones", "", 200)
+	if got := o.do("GET /v1/admin/hosts/{name}/dns", "/v1/admin/hosts/row.dyn.example.com/dns", "", 200); len(got["rrsets"].([]any)) != 1 {
+		t.Errorf("in DNS: %v", got)
+	}
 	if got := o.do("GET /v1/admin/requests", "/v1/admin/requests", "", 200); len(got["requests"].([]any)) == 0 || got["mark"] == 0.0 {
 		t.Errorf("requests %v", got)
 	}

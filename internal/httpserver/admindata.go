@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -81,6 +82,35 @@ func (s *Server) requests(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.adminFail(w, r, "requests", err)
 		return
+	}
+	reply(w, http.StatusOK, out)
+}
+
+// inDNS lists what the DNS provider has of a host.
+func (s *Server) inDNS(w http.ResponseWriter, r *http.Request) {
+	name, err := hostName(r)
+	if err == nil && s.Look == nil {
+		err = untold
+	}
+	var h *ddns.Host
+	if err == nil {
+		h, _, err = s.Service.Find(r.Context(), name)
+	}
+	var sets []ddns.RRset
+	if err == nil {
+		sets, err = s.Look(r.Context(), h)
+	}
+	if err != nil {
+		s.adminFail(w, r, "dns", err)
+		return
+	}
+	out := api.InDNS{Host: name.String(), RRsets: []api.RRset{}}
+	for _, set := range sets {
+		values := slices.Clone(set.Texts)
+		for _, a := range set.Addrs {
+			values = append(values, a.String())
+		}
+		out.RRsets = append(out.RRsets, api.RRset{Name: set.Owner.String(), Type: set.Type.String(), TTL: set.TTL, Values: some(values)})
 	}
 	reply(w, http.StatusOK, out)
 }

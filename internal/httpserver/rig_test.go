@@ -271,6 +271,7 @@ func fullAdmin(_ *ddns.Config, c *httpserver.Config) {
 	c.Check = func(context.Context) ([]string, error) { return nil, nil }
 	recent := httpserver.NewRecent()
 	c.Noted, c.Requests = recent.Note, recent.List
+	c.Look = func(_ context.Context, h *ddns.Host) ([]ddns.RRset, error) { return h.RRsets(), nil }
 }
 
 const adminToken = "correct horse battery staple"

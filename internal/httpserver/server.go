@@ -77,6 +77,8 @@ type Config struct {
 	Status func(context.Context) (api.Status, error)
 	// Requests are the newest requests for changes; see [Recent.List].
 	Requests func(ctx context.Context, host dnsname.Name, after uint64) (api.Requests, error)
+	// Look reads what the DNS provider has of a host and its followers.
+	Look func(context.Context, *ddns.Host) ([]ddns.RRset, error)
 	// Backup writes a copy of the database.
 	Backup func(context.Context, io.Writer) error
 	// Check looks at the whole store and returns what is wrong with it.
