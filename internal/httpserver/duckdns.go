@@ -15,19 +15,21 @@ const doorDuckDNS = "duckdns"
 // update is /update: of DuckDNS's form if there are domains and a token, else of
 // dyndns2's.
 func (s *Server) update(ctx context.Context, in routerRequest) routerReply {
-	p := readParams(in.query, in.form)
+	var p paramSet
+	p.read(in.query, in.form)
 	if p.get(pDomains, pDomains) != "" && p.get(pToken, pToken) != "" {
-		return s.duckDNS(ctx, &in, p)
+		return s.duckDNS(ctx, &in, &p)
 	}
-	return s.dyndns2Reply(ctx, &in, p)
+	return s.dyndns2Reply(ctx, &in, &p)
 }
 
 // duckDNSPath is GET /update/{domain}/{token}[/{ip}].
 func (s *Server) duckDNSPath(w http.ResponseWriter, r *http.Request) {
 	in := s.routerRequest(r)
-	p := readParams(in.query, "")
+	var p paramSet
+	p.read(in.query, "")
 	p.query.text[pDomains], p.query.text[pToken], p.query.text[pIP] = r.PathValue("domain"), r.PathValue("token"), r.PathValue("ip")
-	s.duckDNS(r.Context(), &in, p).response().write(w)
+	s.duckDNS(r.Context(), &in, &p).response().write(w)
 }
 
 // duckDNS is a request in DuckDNS's form. Its answers are OK and KO, and OK only

@@ -207,7 +207,9 @@ type dyndns2Line struct {
 // dyndns2 is the door that most routers know. The words and when they are said
 // are in docs/protocols.md.
 func (s *Server) dyndns2(ctx context.Context, in routerRequest) routerReply {
-	return s.dyndns2Reply(ctx, &in, readParams(in.query, in.form))
+	var p paramSet
+	p.read(in.query, in.form)
+	return s.dyndns2Reply(ctx, &in, &p)
 }
 
 func (s *Server) dyndns2Reply(ctx context.Context, in *routerRequest, p *paramSet) routerReply {

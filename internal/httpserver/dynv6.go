@@ -13,8 +13,9 @@ const doorDynv6 = "dynv6"
 
 // dynv6 is /api/update in the form of dynv6.com.
 func (s *Server) dynv6(ctx context.Context, in routerRequest) routerReply {
-	p := readParams(in.query, in.form)
-	who := in.credential(p)
+	var p paramSet
+	p.read(in.query, in.form)
+	who := in.credential(&p)
 	var name dnsname.Name
 	var refusal *ddns.Refusal
 	if text := firstOf(p.get(pZone, pZone), p.get(pHostname, pHostname)); text != "" {

@@ -58,7 +58,8 @@ func (s *Server) checkIP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if readParams(r.URL.RawQuery, "").get(pFormat, pFormat) == "plain" {
+	var p paramSet
+	if p.read(r.URL.RawQuery, ""); p.get(pFormat, pFormat) == "plain" {
 		answer(w, http.StatusOK, textPlain, addr.AppendTo(nil))
 		return
 	}

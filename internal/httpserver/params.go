@@ -148,11 +148,10 @@ func (p *paramSet) get(first, last param) string {
 // has tells whether a parameter is there, be it empty.
 func (p *paramSet) has(one param) bool { return p.query.named[one] || p.form.named[one] }
 
-func readParams(query, form string) *paramSet {
-	p := &paramSet{}
+// read reads both. A paramSet is long, and may stay on its caller's stack.
+func (p *paramSet) read(query, form string) {
 	p.query.read(query)
 	p.form.read(form)
-	return p
 }
 
 // read reads a text of the form application/x-www-form-urlencoded. Nothing is

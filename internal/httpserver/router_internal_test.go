@@ -19,8 +19,9 @@ func FuzzReadParams(f *testing.F) {
 	}
 	names := []string{"hostname", "h", "myip", "myip2", "ip6lanprefix", "token", "offline", "txt", "clear", "format"}
 	f.Fuzz(func(t *testing.T, query string) {
-		p := readParams(query, "")
-		if form := readParams("", query); form.form != p.query {
+		var p, form paramSet
+		p.read(query, "")
+		if form.read("", query); form.form != p.query {
 			t.Fatal("a form is read otherwise")
 		}
 		if _, err := url.ParseQuery(query); err != nil {

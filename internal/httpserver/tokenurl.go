@@ -15,14 +15,17 @@ const doorTokenURL = "token-url"
 // tokenURLPath is GET /u/{token}: the URL is all that a client needs.
 func (s *Server) tokenURLPath(w http.ResponseWriter, r *http.Request) {
 	in := s.routerRequest(r)
-	p := readParams(in.query, "")
+	var p paramSet
+	p.read(in.query, "")
 	p.query.text[pPassword] = r.PathValue("token")
-	s.tokenURLReply(r.Context(), &in, p).response().write(w)
+	s.tokenURLReply(r.Context(), &in, &p).response().write(w)
 }
 
 // tokenURL is GET /u with Basic authentication.
 func (s *Server) tokenURL(ctx context.Context, in routerRequest) routerReply {
-	return s.tokenURLReply(ctx, &in, readParams(in.query, in.form))
+	var p paramSet
+	p.read(in.query, in.form)
+	return s.tokenURLReply(ctx, &in, &p)
 }
 
 func (s *Server) tokenURLReply(ctx context.Context, in *routerRequest, p *paramSet) routerReply {
