@@ -109,6 +109,9 @@ func checkSettings(a *app, settings *config.Serve) error {
 	for _, w := range d.warnings {
 		a.say("warning: %s", w)
 	}
+	if d.automatic != nil {
+		a.say("The certificate is to be for %s, proved %s.", d.automatic, d.proof)
+	}
 	a.say("The settings are right. Start the server with the same ones, without --check.")
 	return nil
 }
@@ -124,6 +127,7 @@ type daemon struct {
 
 	certificate *httpserver.Certificate // nil: not from files
 	automatic   *certificate.Manager    // nil: not from a certificate authority
+	proof       string                  // how that hears whose the names are
 	adminToken  [32]byte                // hash; zero: none
 
 	store     *sqlite.Store

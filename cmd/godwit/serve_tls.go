@@ -38,7 +38,7 @@ func (d *daemon) makeCertificate() (err error) {
 	case elsewhere >= 0:
 		d.proveByTLS(fmt.Sprintf("%s is in none of the zones", s.TLSNames[elsewhere]))
 	default:
-		c.Challenges = d.authority
+		c.Challenges, d.proof = d.authority, "by DNS, in zones of this server"
 	}
 	d.automatic, err = certificate.Open(c)
 	return err
@@ -47,6 +47,7 @@ func (d *daemon) makeCertificate() (err error) {
 // proveByTLS warns if a certificate authority cannot reach the HTTPS listener,
 // which it must where DNS cannot prove whose the names are.
 func (d *daemon) proveByTLS(why string) {
+	d.proof = "at port 443, because " + why
 	if !slices.ContainsFunc(d.settings.HTTPS, func(a netip.AddrPort) bool { return a.Port() == 443 }) {
 		d.warn(fmt.Sprintf("the certificate authority connects to port 443 of the certificate's names, because %s, and no --https is at port 443; "+
 			"have the port forwarded here, or listen there", why))

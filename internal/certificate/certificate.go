@@ -40,6 +40,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,9 +72,6 @@ type Config struct {
 	EABFile string
 	// Challenges show texts in DNS. Nil: tls-alpn-01.
 	Challenges Challenges
-	// Retry is the pause after the first failure, and the least after a success; 0:
-	// one minute.
-	Retry time.Duration
 	// UserAgent is what the CA sees of the program. Empty: the library's name.
 	UserAgent string
 	Log       *slog.Logger // nil: none
@@ -110,9 +108,6 @@ func Open(c Config) (*Manager, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.Retry <= 0 {
-		c.Retry = time.Minute
-	}
 	m := &Manager{config: c, again: make(chan struct{}, 1), dir: filepath.Join(c.Dir, folder(c.Directory))}
 	for _, name := range c.Names {
 		m.names = append(m.names, name.String())
@@ -137,7 +132,7 @@ func Open(c Config) (*Manager, error) {
 	}
 	m.client = &acmez.Client{Client: &acme.Client{
 		Directory: c.Directory, UserAgent: c.UserAgent, PollTimeout: 2 * time.Minute,
-		HTTPClient: &http.Client{Transport: transport, Timeout: 30 * time.Second},
+		HTTPClient: &http.Client{Transport: bounded{transport}, Timeout: 30 * time.Second},
 	}}
 	m.challenge.dns = c.Challenges
 	m.client.ChallengeSolvers = m.challenge.solvers()
@@ -149,6 +144,19 @@ func Open(c Config) (*Manager, error) {
 		c.Log.Warn("the stored TLS certificate cannot be used; getting another one", "err", err)
 	}
 	return m, nil
+}
+
+// bounded lets no answer of a CA be longer than a mebibyte. The library would
+// read all of it.
+type bounded struct{ *http.Transport }
+
+// RoundTrip implements [http.RoundTripper].
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := b.Transport.RoundTrip(r)
+	if err == nil {
+		res.Body = http.MaxBytesReader(nil, res.Body, 1<<20)
+	}
+	return res, err
 }
 
 func (m *Manager) file(name string) string { return filepath.Join(m.dir, name) }
@@ -169,6 +177,9 @@ func (m *Manager) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 func (m *Manager) Challenge(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	return m.challenge.config(hello)
 }
+
+// String is the names that the certificate is to be for.
+func (m *Manager) String() string { return strings.Join(m.names, ", ") }
 
 // State is what there is to say of the certificate.
 type State struct {

@@ -16,16 +16,23 @@ import (
 )
 
 const (
+	// leastRetry and maxRetry are the pauses after the first failure, and after
+	// many. The longer one is short beside what a certificate has left when it is
+	// due, and one order an hour, with the failed proofs that it may bring, is within
+	// what public CAs allow.
+	leastRetry = time.Minute
+	maxRetry   = time.Hour
 	// attempt bounds one order, from the account to the chain.
 	attempt = 10 * time.Minute
-	// maxRetry is the longest pause after failures. It is short beside what a
-	// certificate has left when it is due, and one order an hour, with the failed
-	// proofs that it may bring, is within what public CAs allow.
-	maxRetry = time.Hour
 	// askEvery is how often the CA is asked when it would like to renew, unless it
-	// says so itself; never more often than leastAsk.
+	// says so itself, from leastAsk to mostAsk.
 	askEvery = 6 * time.Hour
 	leastAsk = time.Minute
+	mostAsk  = 24 * time.Hour
+	// leastLife is how soon a certificate may be followed by the next one, half of
+	// its life if that is less, and leastRetry in any case: a CA may wish so, or a
+	// wrong clock, but not without end.
+	leastLife = time.Hour
 )
 
 // Run gets certificates until ctx ends.
@@ -40,12 +47,11 @@ func (m *Manager) Run(ctx context.Context) {
 			case ctx.Err() != nil:
 				return
 			case err == nil:
-				// A CA whose certificates are due at once must not be asked without end.
-				failures, wait, least = 0, 0, m.config.Retry
+				failures, least = 0, max(leastRetry, min(leastLife, time.Until(m.current.Load().Leaf.NotAfter)/2))
 				m.say("")
 				continue
 			}
-			wait = m.pause(failures)
+			wait = pause(failures)
 			failures++
 			m.complain(err, wait)
 		}
@@ -53,17 +59,17 @@ func (m *Manager) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-m.again:
-			failures, least = 0, 0
+			failures = 0
 		case <-time.After(wait):
-			least = 0
 		}
+		least = 0
 	}
 }
 
 // pause is how long to wait after so many failures and one: twice as long each
 // time, give or take an eighth.
-func (m *Manager) pause(failures int) time.Duration {
-	d := m.config.Retry
+func pause(failures int) time.Duration {
+	d := leastRetry
 	for range min(failures, 20) {
 		d = min(2*d, maxRetry)
 	}
@@ -85,20 +91,26 @@ func (m *Manager) due(ctx context.Context) time.Duration {
 	if pair == nil || !m.wanted(pair.Leaf) {
 		return 0
 	}
-	at, ask := renewAt(pair.Leaf), askEvery
-	switch info, err := m.client.GetRenewalInfo(ctx, pair.Leaf); {
-	case err == nil:
+	ask := askEvery
+	info, err := m.client.GetRenewalInfo(ctx, pair.Leaf)
+	// A window that ends before it begins comes without an error.
+	if err == nil && info.SuggestedWindow.End.After(info.SuggestedWindow.Start) {
 		// The time in it is drawn anew each time; it holds while the window does.
 		if !info.SameWindow(m.window) {
 			m.window = info
 		}
-		if at = m.window.SelectedTime; info.RetryAfter != nil {
-			ask = time.Until(*info.RetryAfter)
+		if info.RetryAfter != nil {
+			ask = min(max(time.Until(*info.RetryAfter), leastAsk), mostAsk)
 		}
-	case !errors.Is(err, acme.ErrUnsupported) && ctx.Err() == nil:
+	}
+	at := renewAt(pair.Leaf)
+	if m.window.HasWindow() { // of now, or of the last time that the CA answered
+		at = m.window.SelectedTime
+	}
+	if err != nil && !errors.Is(err, acme.ErrUnsupported) && ctx.Err() == nil {
 		m.config.Log.Info("the CA does not say when to renew the TLS certificate; it is done in good time", "at", at, "err", err)
 	}
-	return min(max(0, time.Until(at)), max(ask, leastAsk))
+	return min(max(0, time.Until(at)), ask)
 }
 
 // wanted tells whether a certificate is one as the configuration asks for.
