@@ -192,6 +192,46 @@ func TestTLSAuto(t *testing.T) {
 	}
 }
 
+// TestTLSAutoRefused: an authority that sees another DNS, as before a delegation,
+// says no; the operator hears why and what to do, and nothing stays in DNS. One
+// that has forgotten the account gets it again.
+func TestTLSAutoRefused(t *testing.T) {
+	port := freePort(t)
+	elsewhere := serve(t, launch{plain: true, zones: []string{"example.net"}})
+	ca := newPebble(t, port)
+	ca.start(t, v4(elsewhere.ports.dns))
+	d := serve(t, launch{args: []string{"--https", v4(port), "--tls", "auto", "--url", "https://" + ownName,
+		"--acme-directory", ca.directory, "--acme-ca", ca.ca}})
+	await(t, "a complaint", func() error {
+		c, code := d.certificateOf(t)
+		for _, want := range []string{ownName, "see that the internet asks this server for the zone (godwit zone list)", "next attempt 20"} {
+			if code == 0 || !strings.Contains(c.Problem, want) {
+				return fmt.Errorf("the state is %+v, which lacks %q", c, want)
+			}
+		}
+		return nil
+	})
+	res, err := newResolver(d.ports.dns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.close()
+	if answer, err := res.ask("_acme-challenge."+ownName, dns.TypeTXT); err != nil || answer.Rcode != dns.RcodeNameError {
+		t.Errorf("DNS shows %v (%v)", answer, err)
+	}
+	if !strings.Contains(d.output(), "agreeing to its terms of service") {
+		t.Error("nobody is told of the terms")
+	}
+
+	ca.stop()
+	roots, _ := ca.start(t, v4(d.ports.dns))
+	d.hangUp(t)
+	await(t, "a certificate", func() error {
+		_, _, err := httpsGet(port, &tls.Config{ServerName: ownName, RootCAs: roots}, "/ip")
+		return err
+	})
+}
+
 // ownFiles are the files that automatic certificates are kept in.
 func ownFiles(t *testing.T, data string) []string {
 	t.Helper()
@@ -260,6 +300,26 @@ func TestTLSAutoElsewhere(t *testing.T) {
 	}
 	if _, _, err := httpsGet(port, &tls.Config{ServerName: names[0], InsecureSkipVerify: true, NextProtos: []string{"acme-tls/1"}}, "/ip"); err == nil {
 		t.Error("a challenge is answered that is over")
+	}
+
+	// Another address at the authority, and the same account.
+	ca.renewNow(t, leaf)
+	if code, err := d.stop(); err != nil || code != 0 {
+		t.Fatalf("the daemon ended with %d, %v", code, err)
+	}
+	d.args[slices.Index(d.args, "hostmaster@example.net")] = "other@example.net"
+	if err := d.start(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "another certificate", func() error {
+		_, state, err := httpsGet(port, &tls.Config{ServerName: names[0], RootCAs: roots}, "/ip")
+		if err == nil && state.PeerCertificates[0].Equal(leaf) {
+			err = errors.New("the old one is served")
+		}
+		return err
+	})
+	if n := strings.Count(d.output(), "made an account"); n != 1 {
+		t.Errorf("%d accounts were made, want 1", n)
 	}
 	for _, secret := range []string{"zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W", "PRIVATE KEY"} {
 		if strings.Contains(d.output(), secret) {
