@@ -60,12 +60,12 @@ func ddclient() program {
 						r.Fatal(err)
 					}
 				}
-				use := fmt.Sprintf("use=web, web=https://%s/nic/checkip", r.address())
+				use := fmt.Sprintf("use=web, web=%s://%s/nic/checkip", r.scheme, r.address())
 				if len(w.addresses()) > 1 {
 					use = "use=ip, ip=" + address
 				}
-				last = r.runDdclient(name, fmt.Sprintf("protocol=dyndns2\n%s\nserver=%s\nssl=yes\nmin-interval=0\nmin-error-interval=0\nlogin=%s\npassword='%s'\n%s\n",
-					use, r.address(), w.login(), w.token, strings.Join(w.hosts, ",")))
+				last = r.runDdclient(name, fmt.Sprintf("protocol=dyndns2\n%s\nserver=%s\nssl=%s\nmin-interval=0\nmin-error-interval=0\nlogin=%s\npassword='%s'\n%s\n",
+					use, r.address(), map[string]string{"https": "yes", "http": "no"}[r.scheme], w.login(), w.token, strings.Join(w.hosts, ",")))
 				said += last.said
 			}
 			last.said = said

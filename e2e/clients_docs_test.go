@@ -5,9 +5,11 @@ package e2e
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -88,7 +90,7 @@ func TestClientDocs(t *testing.T) {
 			option[m[1]] = m[2]
 		}
 		w := wish{hosts: []string{option["domain"]}, user: option["username"], token: r.add(docHost), v4: "198.51.100.7"}
-		if want := r.openwrtURL(w, docHost, w.v4); option["use_https"] != "1" || here(r, w, option["update_url"]) != want {
+		if want := r.openwrtURL(w, docHost, w.v4); option["use_https"] != "1" || option["service_name"] != "" || updateURLFor(r, w, option["update_url"]) != want {
 			t.Errorf("update_url is %q, want what the other tests take: %s", option["update_url"], want)
 		}
 		if got := openwrtWget().update(r, w); got.code != 0 || r.shows(docHost) != "198.51.100.7" {
@@ -97,8 +99,52 @@ func TestClientDocs(t *testing.T) {
 	})
 }
 
-// here fills in an update_url as OpenWrt's scripts do.
-func here(r *clientRig, w wish, url string) string {
+// TestPrintedSetups does what `godwit host setup` prints for the programs that can
+// run here, with the server and the folders of this test.
+func TestPrintedSetups(t *testing.T) {
+	r := newClientRig(t, true)
+	r.relay.move("198.51.100.7")
+	for _, c := range []struct {
+		name       string
+		need       func(*testing.T)
+		ca         string   // line to put before the file
+		where, env []string // in the command, old and new; beside the environment
+	}{
+		{name: "ddclient", need: needDdclient, where: []string{"ddclient -daemon", "ddclient -file /etc/ddclient.conf -cache /etc/cache -daemon"}, env: []string{"SSL_CERT_FILE=" + r.ca}},
+		{name: "inadyn", need: needs("inadyn"), ca: "ca-trust-file = " + r.ca, where: []string{"inadyn --once", "inadyn --no-pidfile --cache-dir /etc --once"}},
+		{name: "curl", need: needs("curl"), env: []string{"CURL_CA_BUNDLE=" + r.ca}},
+		{name: "wget", need: needs("wget"), ca: "ca_certificate = " + r.ca},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.need(t)
+			r := r.in(t)
+			host := c.name + "." + zone
+			r.add(host)
+			var made struct {
+				File     struct{ Path, Text string }
+				Commands []string
+			}
+			if err := json.Unmarshal([]byte(r.daemon.mustGodwit(t, "host", "setup", host, "--for", c.name, "--new-token", "--json")), &made); err != nil {
+				t.Fatal(err)
+			}
+			server := r.server()
+			if c.name == "ddclient" {
+				server = r.address()
+			}
+			here := strings.NewReplacer(append(c.where, "ddns.example.com", server, "/etc/", r.dir+"/")...)
+			r.write(filepath.Base(made.File.Path), c.ca+"\n"+here.Replace(made.File.Text))
+			commands := slices.DeleteFunc(made.Commands, func(command string) bool { return strings.HasPrefix(command, "systemctl ") })
+			// What takes a word's place is not looked at again, so that /etc is left in it.
+			got := r.run(foreign{args: []string{"sh", "-ec", strings.ReplaceAll(here.Replace(strings.Join(commands, "\n")), "/etc", r.dir)}, env: c.env})
+			if got.code != 0 || len(commands) == 0 || r.shows(host) != "198.51.100.7" {
+				t.Errorf("exit %d, and DNS shows %q:\n%s", got.code, r.shows(host), got.said)
+			}
+		})
+	}
+}
+
+// updateURLFor fills in an update_url as OpenWrt's scripts do.
+func updateURLFor(r *clientRig, w wish, url string) string {
 	return strings.NewReplacer("[USERNAME]", w.login(), "[PASSWORD]", w.token, "[DOMAIN]", w.hosts[0], "[IP]", w.v4, "ddns.example.com", r.server()).Replace(url)
 }
 

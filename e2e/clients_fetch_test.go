@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// updateURL is the update of hosts over HTTPS, in one request. Without named
+// updateURL is the update of hosts in one request. Without named
 // addresses it is the one that the request comes from.
 func (r *clientRig) updateURL(w wish, userinfo string) string {
-	url := fmt.Sprintf("https://%s%s/nic/update?hostname=%s", userinfo, r.server(), strings.Join(w.hosts, ","))
+	url := fmt.Sprintf("%s://%s%s/nic/update?hostname=%s", r.scheme, userinfo, r.server(), strings.Join(w.hosts, ","))
 	if len(w.addresses()) > 1 {
 		url += "&myip=" + strings.Join(w.addresses(), ",")
 	}

@@ -30,11 +30,13 @@ func (r *clientRig) runInadyn(name, configuration string, flags ...string) ran {
 
 // inadynCustom is a configuration for these hosts at this address. With
 // checkip-server in place of the command it would ask somebody else, far away,
-// where that does not answer.
+// where that does not answer, as it does for an address that it takes for none.
 func (r *clientRig) inadynCustom(w wish, address string) string {
 	return fmt.Sprintf(`ca-trust-file = %s
 allow-ipv6 = true
+verify-address = false
 custom godwit {
+	ssl = %t
 	username = %s
 	password = %s
 	hostname = { "%s" }
@@ -42,7 +44,7 @@ custom godwit {
 	ddns-path = "/nic/update?hostname=%%h&myip=%%i"
 	checkip-command = "echo %s"
 }
-`, r.ca, w.login(), w.token, strings.Join(w.hosts, `", "`), r.server(), address)
+`, r.ca, r.scheme == "https", w.login(), w.token, strings.Join(w.hosts, `", "`), r.server(), address)
 }
 
 func inadyn() program {

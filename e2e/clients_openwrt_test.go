@@ -17,7 +17,7 @@ import (
 
 // openwrtURL is the update_url of docs/clients.md, filled in.
 func (r *clientRig) openwrtURL(w wish, host, address string) string {
-	return fmt.Sprintf("https://%s:%s@%s/nic/update?hostname=%s&myip=%s", w.login(), w.token, r.server(), host, address)
+	return fmt.Sprintf("%s://%s:%s@%s/nic/update?hostname=%s&myip=%s", r.scheme, w.login(), w.token, r.server(), host, address)
 }
 
 // openwrtSection runs one section's update with a program, and returns with what
@@ -102,8 +102,9 @@ func openwrtCurl() program {
 func TestOpenWrtWithBusyBox(t *testing.T) {
 	needProgram(t, "busybox")
 	r := newClientRig(t, false)
+	r.scheme = "http"
 	const host = "nas." + zone
-	url := fmt.Sprintf("http://%s:%s@%s/nic/update?hostname=%s&myip=127.0.0.1", host, r.add(host), v4(r.daemon.ports.http), host)
+	url := r.openwrtURL(wish{hosts: []string{host}, token: r.add(host)}, host, "127.0.0.1")
 	got := r.run(foreign{args: []string{"busybox", "wget", "-q", "-O", filepath.Join(r.dir, "ddns.dat"), "-Y", "off", url}})
 	if answer := r.read("ddns.dat"); got.code != 0 || got.said != "" || answer != "good 127.0.0.1\n" || r.shows(host) != "127.0.0.1" {
 		t.Errorf("exit %d, %q, answer %q, DNS shows %q", got.code, got.said, answer, r.shows(host))

@@ -29,6 +29,7 @@ type clientRig struct {
 	testing.TB
 	daemon *daemon
 	relay  *relay // nil: clients speak to the daemon itself
+	scheme string // https, or, without a relay, http
 	https  int    // the daemon's own HTTPS port, on 127.0.0.1
 	dir    string
 	ca     string // file of the authority's certificate
@@ -38,13 +39,13 @@ type clientRig struct {
 // newClientRig starts a daemon, and a relay if behind is set.
 func newClientRig(t testing.TB, behind bool) *clientRig {
 	t.Helper()
-	r := &clientRig{TB: t, dir: t.TempDir(), https: freePort(t)}
+	r := &clientRig{TB: t, scheme: "https", dir: t.TempDir(), https: freePort(t)}
 	ca, cert, key, err := makeCertificates("localhost", net.IPv4(127, 0, 0, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.ca = r.write("ca.pem", string(ca))
-	args := []string{"--https", v4(r.https), "--tls-cert", r.write("cert.pem", string(cert)), "--tls-key", r.write("key.pem", string(key)), "--log-level", "debug"}
+	args := []string{"--https", v4(r.https), "--tls-cert", r.write("cert.pem", string(cert)), "--tls-key", r.write("key.pem", string(key)), "--url", "https://ddns.example.com", "--log-level", "debug"}
 	if behind {
 		args = append(args, "--trusted-proxy", "127.0.0.1")
 	}
@@ -81,10 +82,13 @@ func (r *clientRig) in(t testing.TB) *clientRig {
 }
 
 func (r *clientRig) port() int {
-	if r.relay == nil {
-		return r.https
+	switch {
+	case r.relay != nil:
+		return r.relay.port
+	case r.scheme == "http":
+		return r.daemon.ports.http
 	}
-	return r.relay.port
+	return r.https
 }
 
 // server is what clients call the server.

@@ -66,6 +66,35 @@ func everyProgram() []program {
 	return []program{ddclient(), inadyn(), curl(), wget(), busyboxWget(), openwrtWget(), openwrtCurl()}
 }
 
+// TestClientsPlainHTTP: over plain HTTP on loopback the everyday request of each
+// client passes net/http by, and is answered as over HTTPS.
+func TestClientsPlainHTTP(t *testing.T) {
+	r := newClientRig(t, false)
+	r.scheme = "http"
+	for i, p := range everyProgram() {
+		t.Run(p.name, func(t *testing.T) {
+			p.need(t)
+			r := r.in(t)
+			w := wish{hosts: []string{fmt.Sprintf("host%d.%s", i, zone)}, v4: "127.0.0.1", force: true}
+			w.token = r.add(w.hosts[0])
+			r.write("dd0.cache", "") // which it is to forget
+			wrong := w
+			wrong.token += "x"
+			for _, c := range []struct {
+				lesson string
+				w      wish
+				shows  string
+			}{{"wrong password", wrong, ""}, {"first update", w, w.v4}, {"nothing new, forced", w, w.v4}} {
+				got, want := p.update(r, c.w), p.lessons[c.lesson]
+				says := strings.NewReplacer(`198\.51\.100\.7`, `127\.0\.0\.1`, `nas\.`, `host\d\.`).Replace(want.says)
+				if got.code != want.code || got.alive != want.alive || !regexp.MustCompile(says).MatchString(got.said) || r.shows(w.hosts[0]) != c.shows {
+					t.Errorf("%s: exit %d, alive %v, and DNS shows %q; want %d, %v, %q, and that it says %q:\n%s", c.lesson, got.code, got.alive, r.shows(w.hosts[0]), want.code, want.alive, c.shows, says, got.said)
+				}
+			}
+		})
+	}
+}
+
 // needs is needProgram for several.
 func needs(names ...string) func(*testing.T) {
 	return func(t *testing.T) {
