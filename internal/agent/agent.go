@@ -69,6 +69,9 @@ type Target struct {
 	// KeyFile or TokenFile proves the host; exactly one is set.
 	KeyFile, TokenFile string
 	IPv4, IPv6         Choice
+	// Prefix is for the names that follow the host, and goes with its IPv6
+	// address. nil: none is sent.
+	Prefix PrefixSource
 	// PollIP asks the server for the address it sees (GET /ip) and sends an update
 	// only if that is another. For servers where reading a host costs money.
 	PollIP bool
@@ -146,6 +149,9 @@ func New(c Config) (*Agent, error) {
 		r := a.newRunner(t, i, proofs[path])
 		if len(r.families) == 0 {
 			return nil, fmt.Errorf("both families of %s are off; leave the host out, or let one be", t.Host)
+		}
+		if t.Prefix != nil && t.IPv6.Off {
+			return nil, fmt.Errorf("IPv6 of %s is off, and its prefix goes with its IPv6 address; leave one out", t.Host)
 		}
 		a.runners = append(a.runners, r)
 	}

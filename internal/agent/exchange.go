@@ -16,7 +16,7 @@ import (
 // exchange tells the server the address, in as few requests as it takes: one if
 // all is well, and one more each for a clock that is wrong, an order that is
 // lost, and an address that has changed.
-func (r *runner) exchange(ctx context.Context, f *family, found Finding) (outcome string, err error) {
+func (r *runner) exchange(ctx context.Context, f *family, found Finding, prefix netip.Prefix) (outcome string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	r.proof.mu.Lock()
@@ -45,24 +45,24 @@ func (r *runner) exchange(ctx context.Context, f *family, found Finding) (outcom
 			case expired(err): // by which clock? see below
 			case err != nil:
 				return "", err
-			case seen == known:
-				return api.Unchanged, nil
-			default:
+			case seen != known:
 				named = netip.Addr{}
+			case !prefix.IsValid() || prefix == r.knownPrefix(f):
+				return api.Unchanged, nil
 			}
 		}
 	}
 	for learnt, ordered, own := false, false, false; ; {
-		answer, err := door.SetAddresses(ctx, r.Host, request(f, named, found.Prefix))
+		answer, err := door.SetAddresses(ctx, r.Host, request(f, named, prefix))
 		if err == nil {
 			var shown netip.Addr
-			shown, err = confirmed(f, named, answer)
+			shown, err = confirmed(f, named, prefix, answer)
 			if err == nil && byServer && named.IsValid() && answer.Source.Is4() == named.Is4() && answer.Source.IsValid() && answer.Source != named {
 				named = netip.Addr{} // a host that may be set to any address took the old one
 				continue
 			}
 			if err == nil {
-				r.acknowledge(f, shown, anew || byServer && !named.IsValid())
+				r.acknowledge(f, shown, prefix, anew || byServer && !named.IsValid())
 			}
 			return answer.Outcome, err
 		}
@@ -130,39 +130,42 @@ func expired(err error) bool {
 	return errors.As(err, &invalid) && invalid.Reason == x509.Expired
 }
 
-// request names an address, or removes the family, or lets the server choose.
-func request(f *family, named netip.Addr, prefix netip.Prefix) api.SetAddresses {
+// request names an address, or removes the family, or lets the server choose;
+// and it names the prefix, if there is one.
+func request(f *family, named netip.Addr, prefix netip.Prefix) (set api.SetAddresses) {
+	if prefix.IsValid() {
+		set.Prefix = &prefix
+	}
 	list := []netip.Addr{}
 	switch {
 	case named.IsValid():
 		list = append(list, named)
 	case !f.Remove:
-		return api.SetAddresses{}
+		return set
 	}
 	if f.Family == IPv4 {
-		return api.SetAddresses{A: &list}
-	}
-	set := api.SetAddresses{AAAA: &list}
-	if prefix.IsValid() {
-		set.Prefix = &prefix
+		set.A = &list
+	} else {
+		set.AAAA = &list
 	}
 	return set
 }
 
-// confirmed is the address that the server acknowledges; invalid if the family
-// was to be removed.
-func confirmed(f *family, named netip.Addr, answer api.Addresses) (netip.Addr, error) {
+// confirmed is the address that the server acknowledges, with the prefix;
+// invalid if the family was to be removed.
+func confirmed(f *family, named netip.Addr, prefix netip.Prefix, answer api.Addresses) (netip.Addr, error) {
 	list := answer.A
 	if f.Family == IPv6 {
 		list = answer.AAAA
 	}
 	switch {
+	case prefix.IsValid() && answer.Prefix != prefix:
 	case f.Remove && len(list) == 0:
 		return netip.Addr{}, nil
-	case f.Remove, len(list) != 1, named.IsValid() && list[0] != named:
-		return netip.Addr{}, errors.New("the server's answer does not say what it was asked for; it will be asked again")
+	case !f.Remove && len(list) == 1 && (!named.IsValid() || list[0] == named):
+		return list[0], nil
 	}
-	return list[0], nil
+	return netip.Addr{}, errors.New("the server's answer does not say what it was asked for; it will be asked again")
 }
 
 // remembered is the address that the server acknowledged last, and when it was
@@ -173,14 +176,25 @@ func (r *runner) remembered(f *family) (netip.Addr, time.Time) {
 	return f.memory.Address, f.memory.Refreshed
 }
 
+// knownPrefix is the prefix that the server acknowledged last.
+func (r *runner) knownPrefix(f *family) netip.Prefix {
+	r.a.mu.Lock()
+	defer r.a.mu.Unlock()
+	return f.memory.Prefix
+}
+
 // acknowledge notes what the server has confirmed.
-func (r *runner) acknowledge(f *family, shown netip.Addr, anew bool) {
+func (r *runner) acknowledge(f *family, shown netip.Addr, prefix netip.Prefix, anew bool) {
 	r.a.mu.Lock()
 	defer r.a.mu.Unlock()
 	now := time.Now().Round(0)
 	if f.memory.Address != shown {
 		r.log.Info("the server has the address", "family", f.Family, "address", text(shown), "before", text(f.memory.Address))
 		f.memory.Address, f.memory.Since, f.unsaved = shown, now, true
+	}
+	if prefix.IsValid() && f.memory.Prefix != prefix {
+		r.log.Info("the server has the prefix", "prefix", prefix.String())
+		f.memory.Prefix, f.unsaved = prefix, true
 	}
 	if anew {
 		f.memory.Refreshed, f.unsaved = now, true

@@ -202,7 +202,9 @@ func (r *runner) try(ctx context.Context, f *family) (verdict, error) {
 	found, note, err := r.find(ctx, f)
 	var outcome string
 	if err == nil {
-		outcome, err = r.exchange(ctx, f, found)
+		prefix, why := r.findPrefix(ctx, f)
+		note = cmp.Or(why, note)
+		outcome, err = r.exchange(ctx, f, found, prefix)
 	}
 	if ctx.Err() != nil { // the agent ends; that is nobody's fault
 		return verdict{class: unreachable}, err
@@ -308,6 +310,22 @@ func (r *runner) find(ctx context.Context, f *family) (found Finding, note strin
 	return Finding{}, note, last
 }
 
+// findPrefix asks for the prefix that goes with the address of a family. One that
+// is not found now is left as the server has it, and note says so: the address
+// does not wait for it.
+func (r *runner) findPrefix(ctx context.Context, f *family) (prefix netip.Prefix, note string) {
+	if f.Family != IPv6 || r.Prefix == nil {
+		return netip.Prefix{}, ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, findTimeout)
+	defer cancel()
+	prefix, err := r.Prefix.FindPrefix(ctx)
+	if err != nil {
+		return netip.Prefix{}, "the prefix is left as it is: " + err.Error()
+	}
+	return prefix, ""
+}
+
 // sourceError says which source could not tell the address now.
 type sourceError struct {
 	source string
@@ -375,7 +393,7 @@ func (r *runner) report(f *family) {
 	r.a.mu.Lock()
 	defer r.a.mu.Unlock()
 	s := &r.a.status.Hosts[r.index].Families[f.index]
-	s.Address, s.Since, s.Next = f.memory.Address, f.memory.Since, f.next
+	s.Address, s.Prefix, s.Since, s.Next = f.memory.Address, f.memory.Prefix, f.memory.Since, f.next
 	r.a.writeStatusLocked()
 }
 

@@ -38,12 +38,19 @@ type Source interface {
 type Finding struct {
 	// Addr is of the family asked for, unmapped and without a zone.
 	Addr netip.Addr
-	// Prefix is what the provider delegates to this place, 48 to 64 bits; invalid
-	// if the source does not know one.
-	Prefix netip.Prefix
 	// Note is what a person should know of it, such as a router that has no public
 	// address itself; "" if nothing.
 	Note string
+}
+
+// PrefixSource says which IPv6 prefix the provider delegates to this place, for
+// the names that follow a host. Safe for concurrent use.
+type PrefixSource interface {
+	// Name is what the configuration and messages call it: "interface br-lan".
+	Name() string
+	// FindPrefix looks for the prefix: 48 to 64 bits, none set beyond. ctx bounds
+	// it. Whatever the error, what the server has stays.
+	FindPrefix(ctx context.Context) (netip.Prefix, error)
 }
 
 // ErrNone: this place has no public address of the family.

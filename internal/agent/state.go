@@ -39,10 +39,12 @@ type targetMemory struct {
 type familyMemory struct {
 	// Address is the last that the server acknowledged; invalid: none, or none
 	// any more.
-	Address   netip.Addr `json:"address,omitzero"`
-	Since     time.Time  `json:"since,omitzero"`
-	Refreshed time.Time  `json:"refreshed,omitzero"` // last asked for anew
-	Tried     time.Time  `json:"tried,omitzero"`     // last try that went out
+	Address netip.Addr `json:"address,omitzero"`
+	// Prefix is the last that the server acknowledged with an address.
+	Prefix    netip.Prefix `json:"prefix,omitzero"`
+	Since     time.Time    `json:"since,omitzero"`
+	Refreshed time.Time    `json:"refreshed,omitzero"` // last asked for anew
+	Tried     time.Time    `json:"tried,omitzero"`     // last try that went out
 }
 
 // Status is what an agent believes and does, for people and monitoring.
@@ -78,10 +80,12 @@ type FamilyStatus struct {
 	// Address is the last that the server acknowledged, Since when it came.
 	Address netip.Addr `json:"address,omitzero"`
 	Since   time.Time  `json:"since,omitzero"`
-	Message string     `json:"message,omitempty"` // what is wrong, and what to do
-	Note    string     `json:"note,omitempty"`    // what a person should know, such as CGNAT
-	Next    time.Time  `json:"next,omitzero"`     // when it is tried again
-	Answers []Answer   `json:"answers"`           // the newest first; never null
+	// Prefix is the last of the host's followers that the server acknowledged.
+	Prefix  netip.Prefix `json:"prefix,omitzero"`
+	Message string       `json:"message,omitempty"` // what is wrong, and what to do
+	Note    string       `json:"note,omitempty"`    // what a person should know, such as CGNAT
+	Next    time.Time    `json:"next,omitzero"`     // when it is tried again
+	Answers []Answer     `json:"answers"`           // the newest first; never null
 }
 
 // Answer is what came of one try.

@@ -65,6 +65,7 @@ type world struct {
 	clock  time.Duration // the server's clock less the device's
 	mark   int64
 	shows  map[agent.Family]netip.Addr // DNS
+	prefix netip.Prefix                // of the host's followers
 	writes int
 	tries  []try
 	free   bool // the host may be set to any address
@@ -222,19 +223,18 @@ func (w *world) serve(out http.ResponseWriter, r *http.Request, f agent.Family, 
 			w.shows[family], outcome = (*list)[0], api.Changed
 		}
 	}
+	if set.Prefix != nil && *set.Prefix != w.prefix {
+		w.prefix, outcome = *set.Prefix, api.Changed
+	}
 	if auto || outcome == api.Changed {
 		w.mark = created
 		w.writes++
 	}
-	answer(out, outcome, w.shows, source)
-}
-
-func answer(out http.ResponseWriter, outcome string, shows map[agent.Family]netip.Addr, source netip.Addr) {
-	a := api.Addresses{Host: host.String(), Outcome: outcome, A: []netip.Addr{}, AAAA: []netip.Addr{}, TTL: 60, Generation: 1, Source: source}
-	if x := shows[agent.IPv4]; x.IsValid() {
+	a := api.Addresses{Host: host.String(), Outcome: outcome, A: []netip.Addr{}, AAAA: []netip.Addr{}, Prefix: w.prefix, TTL: 60, Generation: 1, Source: source}
+	if x := w.shows[agent.IPv4]; x.IsValid() {
 		a.A = append(a.A, x)
 	}
-	if x := shows[agent.IPv6]; x.IsValid() {
+	if x := w.shows[agent.IPv6]; x.IsValid() {
 		a.AAAA = append(a.AAAA, x)
 	}
 	out.Header().Set("Content-Type", "application/json")

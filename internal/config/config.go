@@ -243,7 +243,7 @@ func (row setting) split(values []string) []string {
 func unknownVariables(env Environment) []string {
 	known := []string{"GODWIT_CONFIG", "GODWIT_TARGET", "GODWIT_ADMIN_TOKEN_FILE", "GODWIT_URL", "GODWIT_HOST", "GODWIT_SECRET", "GODWIT_SECRET_FILE",
 		// of the agent
-		"GODWIT_STATE_DIR", "GODWIT_STATUS_FILE", "GODWIT_INTERVAL", "GODWIT_CA_FILE", "GODWIT_KEY_FILE", "GODWIT_TOKEN_FILE", "GODWIT_IPV4", "GODWIT_IPV6"}
+		"GODWIT_STATE_DIR", "GODWIT_STATUS_FILE", "GODWIT_INTERVAL", "GODWIT_CA_FILE", "GODWIT_KEY_FILE", "GODWIT_TOKEN_FILE", "GODWIT_IPV4", "GODWIT_IPV6", "GODWIT_PREFIX"}
 	for _, row := range settings {
 		known = append(known, row.variable())
 	}

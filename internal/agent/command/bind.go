@@ -17,6 +17,7 @@ func (f *Flags) Bind(set *flag.FlagSet) {
 	set.StringVar(&f.CAFile, "ca-file", "", "certificates `FILE` that sign the server's")
 	set.Var((*texts)(&f.IPv4), "ipv4", "`SOURCE` of the IPv4 address: server, interface [NAME], router, web URL…, dns NAME@SERVER, command PATH ARG…, off, remove; repeatable")
 	set.Var((*texts)(&f.IPv6), "ipv6", "`SOURCE` of the IPv6 address; repeatable")
+	set.StringVar(&f.Prefix, "prefix", "", "`SOURCE` of the delegated IPv6 prefix: delegated, interface NAME[/LENGTH], command PATH ARG…, or off")
 	set.StringVar(&f.Interval, "interval", "", "`DURATION` from one look at the address to the next, at least 30s")
 	set.StringVar(&f.LogLevel, "log-level", "", "`LEVEL`: debug, info, warn or error")
 	set.StringVar(&f.LogFormat, "log-format", "", "`FORMAT`: text or json")

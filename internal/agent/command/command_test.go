@@ -62,7 +62,7 @@ func TestExample(t *testing.T) {
 	nas, cam := s.Agent.Targets[0], s.Agent.Targets[1]
 	if nas.Server != "https://ddns.example.com" || nas.KeyFile != "/var/lib/godwit-agent/keys/nas.dyn.example.com@ddns.example.com.key" ||
 		len(nas.IPv4.Sources) != 1 || nas.IPv4.Sources[0] != nil || len(nas.IPv6.Sources) != 2 || nas.IPv6.Sources[0].Name() != "interface eth0" ||
-		len(nas.Hook) != 2 || nas.PollIP {
+		len(nas.Hook) != 2 || nas.PollIP || nas.Prefix == nil || nas.Prefix.Name() != "interface br-lan/56" {
 		t.Errorf("%+v", nas)
 	}
 	if cam.Server != "https://other.example.net" || cam.TokenFile != "/etc/godwit/cam.token" || cam.KeyFile != "" || !cam.IPv4.Off || !cam.IPv6.Remove {
@@ -142,6 +142,9 @@ func TestRefusedSettings(t *testing.T) {
 		{name: "level", flags: command.Flags{LogLevel: "loud"}, want: "not debug, info, warn or error"},
 		{name: "format", flags: command.Flags{LogFormat: "xml"}, want: "not text or json"},
 		{name: "poll", file: "url = \"https://a.example\"\npoll = \"often\"\n" + host, want: "not update or ip"},
+		{name: "prefix", file: "url = \"https://a.example\"\nprefix = \"server\"\n" + host, want: "line 2: source \"server\" of the prefix is not known"},
+		{name: "length of the prefix", flags: command.Flags{Prefix: "interface br-lan/72", Host: []string{"a.example"}, URL: "https://b.example"}, want: "--prefix: source"},
+		{name: "prefix without IPv6", file: "url = \"https://a.example\"\nipv6 = \"off\"\nprefix = \"delegated\"\n" + host, want: "line 3: the prefix goes with the IPv6 address of nas.example.org"},
 		{name: "list for one", file: "url = [\"https://a.example\"]\n", want: "url takes one value"},
 		{name: "no certificates", file: "ca-file = \"/none\"\n", want: "open /none"},
 	} {

@@ -30,6 +30,7 @@ type Flags struct {
 	CAFile     string   `name:"ca-file" placeholder:"FILE" help:"Certificates (PEM) that sign the server's, in place of the system's."`
 	IPv4       []string `name:"ipv4" sep:"none" placeholder:"SOURCE" help:"Where the IPv4 address comes from: server, interface [NAME], router, web URL…, dns NAME@SERVER, command PATH ARG…, off, or remove. Repeatable; asked in order."`
 	IPv6       []string `name:"ipv6" sep:"none" placeholder:"SOURCE" help:"The same for IPv6."`
+	Prefix     string   `placeholder:"SOURCE" help:"Where the delegated IPv6 prefix comes from, for the names that follow the host: delegated, interface NAME[/LENGTH], command PATH ARG…, or off. It goes with the IPv6 address."`
 	Interval   string   `placeholder:"DURATION" help:"From one look at the address to the next, as in 5m; at least 30s."`
 	LogLevel   string   `placeholder:"LEVEL" help:"debug, info, warn or error."`
 	LogFormat  string   `placeholder:"FORMAT" help:"text or json."`
@@ -84,6 +85,7 @@ var settings = []setting{
 	{name: "token-file", example: `token-file = "/etc/godwit/nas.token"`, host: true, flag: func(f *Flags) []string { return one(f.TokenFile) }},
 	{name: "ipv4", example: `ipv4 = ["server"]`, list: true, top: true, host: true, flag: func(f *Flags) []string { return f.IPv4 }},
 	{name: "ipv6", example: `ipv6 = ["interface eth0", "server"]`, list: true, top: true, host: true, flag: func(f *Flags) []string { return f.IPv6 }},
+	{name: "prefix", example: `prefix = "interface br-lan"`, top: true, host: true, flag: func(f *Flags) []string { return one(f.Prefix) }},
 	{name: "poll", example: `poll = "ip"`, top: true, host: true},
 	{name: "hook", example: `hook = ["/usr/local/bin/moved", "nas"]`, list: true, top: true, host: true},
 }
@@ -266,9 +268,9 @@ func (l *loader) targets(s *Settings) error {
 			}
 		}
 	}
-	sources := map[string]agent.Source{}
+	known := known{map[string]agent.Source{}, map[string]agent.PrefixSource{}}
 	for _, h := range hosts {
-		t, err := l.target(s, h, sources)
+		t, err := l.target(s, h, known)
 		if err != nil {
 			return err
 		}
@@ -277,12 +279,18 @@ func (l *loader) targets(s *Settings) error {
 	return nil
 }
 
-func (l *loader) target(s *Settings, h map[string]value, sources map[string]agent.Source) (t agent.Target, err error) {
+// known are sources by their text. Hosts that name the same one share it.
+type known struct {
+	sources  map[string]agent.Source
+	prefixes map[string]agent.PrefixSource
+}
+
+func (l *loader) target(s *Settings, h map[string]value, known known) (t agent.Target, err error) {
 	if t.Host, err = dnsname.ParseHost(h["name"].text()); err != nil {
 		return t, wrong(`give it as in name = "nas.dyn.example.com"`, "%s: %v", h["name"].from, err)
 	}
 	values := map[string]value{}
-	for _, name := range []string{"url", "key-file", "token-file", "ipv4", "ipv6", "poll", "hook"} {
+	for _, name := range []string{"url", "key-file", "token-file", "ipv4", "ipv6", "prefix", "poll", "hook"} {
 		if values[name], err = l.get(name, h); err != nil {
 			return t, err
 		}
@@ -307,14 +315,20 @@ func (l *loader) target(s *Settings, h map[string]value, sources map[string]agen
 	case t.TokenFile == "" && t.KeyFile == "":
 		t.KeyFile = agent.KeyPath(s.Agent.Dir, t.Server, t.Host)
 	}
-	if t.IPv4, err = choice(values["ipv4"], sources); err != nil {
+	if t.IPv4, err = known.choice(values["ipv4"]); err != nil {
 		return t, err
 	}
-	if t.IPv6, err = choice(values["ipv6"], sources); err != nil {
+	if t.IPv6, err = known.choice(values["ipv6"]); err != nil {
+		return t, err
+	}
+	if t.Prefix, err = known.prefix(values["prefix"]); err != nil {
 		return t, err
 	}
 	if t.IPv4.Off && t.IPv6.Off {
 		return t, wrong("let one of them be, or leave the host out", "both families of %s are off", t.Host)
+	}
+	if t.IPv6.Off && t.Prefix != nil {
+		return t, wrong("leave one of them out", "%s: the prefix goes with the IPv6 address of %s, and IPv6 is off", values["prefix"].from, t.Host)
 	}
 	switch poll := values["poll"]; poll.text() {
 	case "", "update":
@@ -327,8 +341,24 @@ func (l *loader) target(s *Settings, h map[string]value, sources map[string]agen
 	return t, nil
 }
 
-// choice reads the sources of a family. Hosts that name the same one share it.
-func choice(v value, sources map[string]agent.Source) (c agent.Choice, err error) {
+// prefix reads the source of the prefix; nil: none.
+func (k known) prefix(v value) (agent.PrefixSource, error) {
+	text := strings.TrimSpace(v.text())
+	if text == "" || text == "off" {
+		return nil, nil
+	}
+	if k.prefixes[text] == nil {
+		p, err := source.NewPrefix(text)
+		if err != nil {
+			return nil, wrong(`give it as in prefix = "interface br-lan"`, "%s: %v", v.from, err)
+		}
+		k.prefixes[text] = p
+	}
+	return k.prefixes[text], nil
+}
+
+// choice reads the sources of a family.
+func (k known) choice(v value) (c agent.Choice, err error) {
 	for _, text := range v.texts {
 		switch text = strings.TrimSpace(text); text {
 		case "off", "remove":
@@ -341,12 +371,12 @@ func choice(v value, sources map[string]agent.Source) (c agent.Choice, err error
 			c.Sources = append(c.Sources, nil)
 			continue
 		}
-		if sources[text] == nil {
-			if sources[text], err = source.New(text); err != nil {
+		if k.sources[text] == nil {
+			if k.sources[text], err = source.New(text); err != nil {
 				return c, wrong(`or take what the server sees: "server"`, "%s: %v", v.from, err)
 			}
 		}
-		c.Sources = append(c.Sources, sources[text])
+		c.Sources = append(c.Sources, k.sources[text])
 	}
 	return c, nil
 }

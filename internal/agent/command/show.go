@@ -39,6 +39,9 @@ func about(f agent.FamilyStatus, now time.Time) []string {
 		}
 		parts = append(parts, text)
 	}
+	if f.Prefix.IsValid() {
+		parts = append(parts, "prefix "+f.Prefix.String())
+	}
 	if !f.Next.IsZero() {
 		if wait := f.Next.Sub(now); wait > 0 {
 			parts = append(parts, "next try in "+wait.Round(time.Second).String())

@@ -72,6 +72,16 @@ func (s *command) Name() string { return "command " + s.text }
 // its environment. It prints one address; nothing and exit status 0 say that
 // there is none.
 func (s *command) Find(ctx context.Context, f agent.Family) (agent.Finding, error) {
+	text, err := s.output(ctx, f)
+	if err != nil {
+		return agent.Finding{}, err
+	}
+	addr, err := parseAddr(s.argv[0], text, f)
+	return agent.Finding{Addr: addr}, err
+}
+
+// output is what the program prints: something.
+func (s *command) output(ctx context.Context, f agent.Family) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	out := limitedBuffer{stop: cancel}
@@ -88,16 +98,15 @@ func (s *command) Find(ctx context.Context, f agent.Family) (agent.Finding, erro
 	err := cmd.Run()
 	switch {
 	case out.full:
-		return agent.Finding{}, fmt.Errorf("%s prints more than %d octets", s.argv[0], textLimit)
+		return "", fmt.Errorf("%s prints more than %d octets", s.argv[0], textLimit)
 	case ctx.Err() != nil:
-		return agent.Finding{}, fmt.Errorf("%s did not end in time: %w", s.argv[0], ctx.Err())
+		return "", fmt.Errorf("%s did not end in time: %w", s.argv[0], ctx.Err())
 	case err != nil:
-		return agent.Finding{}, fmt.Errorf("%s: %w", s.argv[0], err)
+		return "", fmt.Errorf("%s: %w", s.argv[0], err)
 	case strings.TrimSpace(string(out.text)) == "":
-		return agent.Finding{}, fmt.Errorf("%s prints nothing: %w", s.argv[0], agent.ErrNone)
+		return "", fmt.Errorf("%s prints nothing: %w", s.argv[0], agent.ErrNone)
 	}
-	addr, err := parseAddr(s.argv[0], string(out.text), f)
-	return agent.Finding{Addr: addr}, err
+	return string(out.text), nil
 }
 
 // limitedBuffer takes textLimit octets, and stops a program that writes more: a

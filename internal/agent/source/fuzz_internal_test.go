@@ -183,3 +183,25 @@ func soapOf(addr string) string {
 	return `<?xml version="1.0"?><s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><u:GetExternalIPAddressResponse ` +
 		`xmlns:u="urn:schemas-upnp-org:service:WANIPConnection:1"><NewExternalIPAddress>` + addr + `</NewExternalIPAddress></u:GetExternalIPAddressResponse></s:Body></s:Envelope>`
 }
+
+// FuzzPrefix: what is taken is one public prefix that a server takes too, and is
+// written as it was read, but for the spelling.
+func FuzzPrefix(f *testing.F) {
+	for _, seed := range []string{"2a01:100:0:ff00::/56\n", "2a01:100::/48", " 2A01:0100:0:1::/64 ", "2a01:100::/65", "2a01:100::7/64", "fd00::/48", "::/48",
+		"2a01:100::%eth0/64", "::ffff:1.2.3.0/120", "2a01:100::/56 2a01:200::/56", "2a01:100::/056", "1.2.3.0/56"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := parsePrefix("a program", text)
+		if err != nil {
+			if p.IsValid() || len(err.Error()) > 1000 {
+				t.Fatalf("%q: %s with %v", text, p, err)
+			}
+			return
+		}
+		again, err := parsePrefix("a program", p.String())
+		if _, ours := special(p.Addr()); err != nil || again != p || ours || p != p.Masked() || !p.Addr().Is6() || p.Bits() < 48 || p.Bits() > 64 {
+			t.Fatalf("%q is taken for %s, and that for %s, %v", text, p, again, err)
+		}
+	})
+}

@@ -69,11 +69,7 @@ func (s *onInterface) Find(_ context.Context, f agent.Family) (agent.Finding, er
 		return agent.Finding{}, err
 	}
 	s.last[f] = addr
-	finding := agent.Finding{Addr: addr}
-	if f == agent.IPv6 {
-		finding.Prefix = delegated()
-	}
-	return finding, nil
+	return agent.Finding{Addr: addr}, nil
 }
 
 // outgoing is the interface that the kernel sends from, "" if it does not say.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -152,22 +151,39 @@ func TestDelegatedPrefix(t *testing.T) {
 	ip(t, "addr add 2a01:100::7/64 dev h0 nodad")
 	prefix := func(want string) {
 		t.Helper()
-		got, err := newSource(t, "interface h0").Find(t.Context(), agent.IPv6)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want == "" && got.Prefix.IsValid() || want != "" && got.Prefix != netip.MustParsePrefix(want) {
-			t.Errorf("prefix %s, want %q", got.Prefix, want)
-		}
+		checkPrefix(t, newPrefix(t, "delegated"), want)
 	}
-	prefix("") // the link's own /64 is not delegated
+	prefix("no prefix of 48 to 64 bits is delegated") // the link's own /64 is not
 	ip(t, "-6 route add unreachable fd00:1::/48", "-6 route add unreachable default metric 9999", "-6 route add unreachable 2a01::/20",
 		"-6 route add unreachable 2a01:300::1/128", "-6 route add unreachable 2001:db8:1::/48")
-	prefix("")
+	prefix("no prefix of 48 to 64 bits is delegated")
 	ip(t, "-6 route add unreachable 2a01:300:0:ff00::/56")
 	prefix("2a01:300:0:ff00::/56")
-	ip(t, "-6 route add unreachable 2a01:400:0:ff00::/56")
-	prefix("") // which?
+	ip(t, "-6 route add unreachable 2a01:400:0:ff00::/60")
+	prefix("several prefixes are delegated")
+	// The router numbers its LAN from one of them; later the old one lingers.
+	ip(t, "addr add 2a01:300:0:ff01::1/64 dev r0 nodad")
+	prefix("2a01:300:0:ff00::/56")
+	ip(t, "addr change 2a01:300:0:ff01::1/64 dev r0 preferred_lft 0 valid_lft 3600", "addr add 2a01:400:0:ff01::1/64 dev r0 nodad")
+	prefix("2a01:400:0:ff00::/60")
+}
+
+// TestInterfacePrefix takes the prefix from the address that the LAN has.
+func TestInterfacePrefix(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	link(t)
+	lan, whole := newPrefix(t, "interface h0"), newPrefix(t, "interface h0/56")
+	checkPrefix(t, newPrefix(t, "interface h9/60"), "there is no interface h9")
+	ip(t, "addr add fd00::7/64 dev h0 nodad", "addr add 2001:db8::7/64 dev h0 nodad", "addr add 2a01:900::7/64 dev r0 nodad")
+	checkPrefix(t, lan, "no public address")
+	ip(t, "addr add 2a01:100:0:ff05::1/64 dev h0 nodad preferred_lft 7200 valid_lft 7200")
+	checkPrefix(t, lan, "2a01:100:0:ff05::/64")
+	checkPrefix(t, whole, "2a01:100:0:ff00::/56")
+	ip(t, "addr change 2a01:100:0:ff05::1/64 dev h0 preferred_lft 0 valid_lft 7200", "addr add 2a01:200:0:ee05::1/64 dev h0 nodad")
+	checkPrefix(t, lan, "2a01:200:0:ee05::/64")
+	checkPrefix(t, whole, "2a01:200:0:ee00::/56")
 }
 
 func TestWatch(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 	"unsafe"
@@ -146,30 +147,24 @@ func gateway() (netip.Addr, error) {
 	return netip.Addr{}, errNoGateway
 }
 
-// delegated is the prefix that the provider delegates to this device, if it is
-// the router: prefix delegation leaves an unreachable route for the whole of it
-// (RFC 7084 section 4.2, WPD-5), so that its unused parts do not loop. Invalid if
-// there is none, or more than one.
-func delegated() netip.Prefix {
+// delegated are the prefixes that the provider delegates to this device, if it is
+// the router: prefix delegation leaves an unreachable route for the whole of each
+// (RFC 7084 section 4.2, WPD-5), so that its unused parts do not loop.
+func delegated() (found []netip.Prefix, err error) {
 	messages, err := dump(unix.RTM_GETROUTE, unix.AF_INET6)
 	if err != nil {
-		return netip.Prefix{}
+		return nil, fmt.Errorf("list routes: %w", err)
 	}
-	var found netip.Prefix
 	for _, m := range messages {
 		r, ok := parseRoute(m)
 		if !ok || r.kind != unix.RTN_UNREACHABLE && r.kind != unix.RTN_BLACKHOLE && r.kind != unix.RTN_PROHIBIT {
 			continue
 		}
-		if _, ours := special(r.dst.Addr()); !r.dst.IsValid() || ours || r.dst.Bits() < 48 || r.dst.Bits() > 64 || r.dst == found {
-			continue
+		if _, ours := special(r.dst.Addr()); r.dst.IsValid() && !ours && r.dst.Bits() >= minPrefix && r.dst.Bits() <= maxPrefix && !slices.Contains(found, r.dst) {
+			found = append(found, r.dst)
 		}
-		if found.IsValid() {
-			return netip.Prefix{}
-		}
-		found = r.dst
 	}
-	return found
+	return found, nil
 }
 
 // Watch calls changed each time that the operating system reports another

@@ -19,7 +19,9 @@ func gateway() (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("routes are not read on this system: %w", errors.ErrUnsupported)
 }
 
-func delegated() netip.Prefix { return netip.Prefix{} }
+func delegated() ([]netip.Prefix, error) {
+	return nil, fmt.Errorf("this system does not tell which prefix is delegated; give interface or command: %w", errors.ErrUnsupported)
+}
 
 // Watch returns errors.ErrUnsupported: this system has no report of changes
 // that it could wait for.

@@ -89,7 +89,9 @@ func isDefault(r *route.RouteMessage) bool {
 }
 
 // delegated: these systems do not tell which route delegation made.
-func delegated() netip.Prefix { return netip.Prefix{} }
+func delegated() ([]netip.Prefix, error) {
+	return nil, fmt.Errorf("this system does not tell which prefix is delegated; give interface or command: %w", errors.ErrUnsupported)
+}
 
 // Watch calls changed each time that the operating system reports another
 // address or another default route, and once at the start when it listens, so

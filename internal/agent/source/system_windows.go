@@ -96,7 +96,9 @@ func gateway() (netip.Addr, error) {
 }
 
 // delegated: Windows is seldom a router, and does not tell.
-func delegated() netip.Prefix { return netip.Prefix{} }
+func delegated() ([]netip.Prefix, error) {
+	return nil, fmt.Errorf("this system does not tell which prefix is delegated; give interface or command: %w", errors.ErrUnsupported)
+}
 
 // Watch calls changed each time that the operating system reports a change of
 // an address or a route, and once at the start when it listens, so that nothing
