@@ -170,11 +170,14 @@ func functionURL(t testing.TB, f *awstest.Function, source string) http.Handler 
 		if err != nil {
 			t.Error(err)
 		}
-		kind := r.Header.Get("Content-Type")
+		header := map[string]string{}
+		for name := range r.Header {
+			header[strings.ToLower(name)] = r.Header.Get(name)
+		}
 		event := awstest.URLRequest{
 			Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Source: source, Body: string(body),
 			// The platform knows few kinds that are text, and JSON is one.
-			Encoded: kind != "application/json", Header: map[string]string{"content-type": kind, "user-agent": r.UserAgent()},
+			Encoded: header["content-type"] != "application/json", Header: header,
 		}.Event()
 		data, err := tell(f, event)
 		if err != nil {

@@ -3,11 +3,17 @@
 package e2e
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
+
+	"godwit/internal/api"
+	"godwit/internal/awstest"
 )
 
 // wish is what a client is to bring about.
@@ -77,21 +83,54 @@ func TestClientsPlainHTTP(t *testing.T) {
 			r := r.in(t)
 			w := wish{hosts: []string{fmt.Sprintf("host%d.%s", i, zone)}, v4: "127.0.0.1", force: true}
 			w.token = r.add(w.hosts[0])
-			r.write("dd0.cache", "") // which it is to forget
-			wrong := w
-			wrong.token += "x"
-			for _, c := range []struct {
-				lesson string
-				w      wish
-				shows  string
-			}{{"wrong password", wrong, ""}, {"first update", w, w.v4}, {"nothing new, forced", w, w.v4}} {
-				got, want := p.update(r, c.w), p.lessons[c.lesson]
-				says := strings.NewReplacer(`198\.51\.100\.7`, `127\.0\.0\.1`, `nas\.`, `host\d\.`).Replace(want.says)
-				if got.code != want.code || got.alive != want.alive || !regexp.MustCompile(says).MatchString(got.said) || r.shows(w.hosts[0]) != c.shows {
-					t.Errorf("%s: exit %d, alive %v, and DNS shows %q; want %d, %v, %q, and that it says %q:\n%s", c.lesson, got.code, got.alive, r.shows(w.hosts[0]), want.code, want.alive, c.shows, says, got.said)
-				}
-			}
+			p.short(t, r, w, func() string { return r.shows(w.hosts[0]) })
 		})
+	}
+}
+
+// TestClientsLambda: the same clients at a Function URL before the function in AWS.
+func TestClientsLambda(t *testing.T) {
+	s := deploy(t, awstest.StartMoto(t), nil)
+	ca, cert, key, err1 := makeCertificates("localhost", net.IPv4(127, 0, 0, 1))
+	pair, err2 := tls.X509KeyPair(cert, key)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(functionURL(t, s.function, home1))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	server.StartTLS()
+	defer server.Close()
+	for i, p := range everyProgram() {
+		t.Run(p.name, func(t *testing.T) {
+			p.need(t)
+			r := &clientRig{TB: t, scheme: "https", https: server.Listener.Addr().(*net.TCPAddr).Port, dir: t.TempDir()}
+			r.ca = r.write("ca.pem", string(ca))
+			w := wish{hosts: []string{fmt.Sprintf("host%d.%s", i, zone)}, v4: home1, force: true}
+			var made api.Created
+			s.must(&made, "", "host", "add", w.hosts[0])
+			w.token = made.Token
+			p.short(t, r, w, func() string { return strings.TrimPrefix(s.shows(w.hosts[0], "A"), "60 ") })
+		})
+	}
+}
+
+// short is a story for a host that has no address, at a server that is not asked
+// where the client is.
+func (p program) short(t *testing.T, r *clientRig, w wish, shows func() string) {
+	t.Helper()
+	r.write("dd0.cache", "") // which ddclient is to forget
+	wrong := w
+	wrong.token = w.token[:len(w.token)-1] + "0"
+	for _, c := range []struct {
+		lesson string
+		w      wish
+		shows  string
+	}{{"wrong password", wrong, ""}, {"first update", w, w.v4}, {"nothing new, forced", w, w.v4}} {
+		got, want := p.update(r, c.w), p.lessons[c.lesson]
+		says := strings.NewReplacer(`198\.51\.100\.7`, regexp.QuoteMeta(w.v4), `nas\.`, `host\d\.`).Replace(want.says)
+		if shown := shows(); got.code != want.code || got.alive != want.alive || !regexp.MustCompile(says).MatchString(got.said) || shown != c.shows {
+			t.Errorf("%s: exit %d, alive %v, and DNS shows %q; want %d, %v, %q, and that it says %q:\n%s", c.lesson, got.code, got.alive, shown, want.code, want.alive, c.shows, says, got.said)
+		}
 	}
 }
 
