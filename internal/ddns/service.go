@@ -48,6 +48,7 @@ type Service struct {
 	}
 	untaken untaken // states that DNS does not take
 	checks  *turns  // of proofs
+	load    *load   // updates at work
 
 	// What an unknown host's proof is checked against, so that it costs the same.
 	decoy *Credential
@@ -69,6 +70,9 @@ func NewService(c Config) (*Service, error) {
 	s := &Service{
 		Config: c, limits: newLimiter(c.Limits), refusals: newRefusals(), asked: newBuckets[dnsname.Name](askLimit),
 		checks: newTurns(2*runtime.GOMAXPROCS(0), 512*runtime.GOMAXPROCS(0)),
+	}
+	if c.Publisher == nil || c.Deferred { // else an update waits for another system, which has limits of its own
+		s.load = newLoad(updatesPerProcessor * runtime.GOMAXPROCS(0))
 	}
 	decoy, secret := NewToken(decoyName, time.Time{})
 	var err error
@@ -100,6 +104,9 @@ func tooOften(why string, wait time.Duration) *Refusal {
 	return r
 }
 
+// overloaded is never written down: there is too much to do already.
+func overloaded() *Refusal { return tooOften("the server has more to do than it can", time.Second) }
+
 func unavailable(doing string, cause error) *Refusal {
 	return &Refusal{Code: Unavailable, Why: "the server cannot store changes at the moment", Fix: "try again later",
 		RetryAfter: 30 * time.Second, Cause: fmt.Errorf("%s: %w", doing, cause)}
@@ -121,11 +128,26 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 	if r := s.Admit(u.Source); r != nil {
 		return Outcome{}, r
 	}
+	if s.load.refuses(s.Now()) {
+		return Outcome{}, overloaded()
+	}
+	entered := false
+	defer func() {
+		if entered {
+			s.load.leave()
+		}
+	}()
 	for range maxTries {
 		now := s.Now()
 		host, _, credential, refusal := s.prove(ctx, u, now)
 		if refusal != nil {
 			return Outcome{}, refusal // never written down: it may be a guess
+		}
+		// Not before: a flood of guesses takes no place from those who prove themselves.
+		if !entered {
+			if entered = s.load.enter(ctx, now); !entered {
+				return Outcome{}, overloaded()
+			}
 		}
 		if refusal = fresh(host, credential, u, now); refusal != nil {
 			return Outcome{}, refusal // nor this: who repeats a request proves nothing

@@ -3,6 +3,7 @@ package httpserver
 import (
 	"context"
 	"net"
+	"net/http"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -193,10 +194,25 @@ func (f *front) serve(c net.Conn) {
 			_ = c.Close()
 			return
 		}
+		if answer.status == http.StatusTooManyRequests || answer.status == http.StatusServiceUnavailable {
+			f.holdBack()
+		}
 		if by := now.Add(s.Limits.Idle); by.After(readBy) {
 			readBy = by.Add(s.Limits.Idle / 8)
 			_ = c.SetReadDeadline(readBy)
 		}
+	}
+}
+
+// holdBack keeps a connection that was told to come back later from asking again
+// at once: refusing it as fast as it can ask would take the time of the others.
+// Who waits for as long as Retry-After says does not notice.
+func (f *front) holdBack() {
+	timer := time.NewTimer(100 * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-f.closed:
 	}
 }
 
