@@ -92,7 +92,7 @@ conf() {
 	local p=PORT_$2
 	D=$RUN/$2.d C=$RUN/$2.conf
 	rm -rf "$D"; mkdir -p "$D"
-	sed -e "s#@DIR@#$D#g; s#@ZONE@#$Z#g; s#@PORT@#${!p}#g; s#@RESTPORT@#${PORT_updnsrest:-0}#g" "$HERE/conf/$1" >"$C"
+	sed -e "s#@DIR@#$D#g; s#@ZONE@#$Z#g; s#@PORT@#${!p}#g" "$HERE/conf/$1" >"$C"
 }
 
 # addr NAME: where it answers.

@@ -6,13 +6,26 @@
 
 # --- godwit --------------------------------------------------------------------------------------------
 
-: "${PORT_godwit:=$((PORT_BASE + 70))}" "${PORT_godwit_http:=$((PORT_BASE + 71))}"
+: "${PORT_godwit:=$((PORT_BASE + 70))}" "${PORT_godwit_http:=$((PORT_BASE + 71))}" "${PORT_godwit_https:=$((PORT_BASE + 72))}"
 start_godwit() {
 	godwit_data
+	[ -f "$RUN/tls.pem" ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+		-addext subjectAltName=DNS:localhost -keyout "$RUN/tls.key" -out "$RUN/tls.pem" 2>/dev/null || die "openssl made no certificate"
 	run godwit "$BIN/godwit" serve --zone dyn.example.com --data "$Z/godwit-data" --dns "$(addr godwit)" \
-		--http "127.0.0.1:$PORT_godwit_http" --changes-per-hour 0 --requests-per-second 0
+		--http "127.0.0.1:$PORT_godwit_http" --https "127.0.0.1:$PORT_godwit_https" --tls-cert "$RUN/tls.pem" --tls-key "$RUN/tls.key" \
+		--changes-per-hour 0 --requests-per-second 0
 }
 args_godwit() { echo "-seed http://127.0.0.1:$PORT_godwit_http/ -creds $Z/godwit-creds -spread -dns $(addr godwit)"; }
+
+# The same server through its dyndns2 door: each a change; each no change; changes over TLS connections that stay open; changes over
+# a TLS connection each, which resumes the session of the one before or does not.
+same_godwit_dyndns2=godwit same_godwit_nochg=godwit same_godwit_tls=godwit same_godwit_resumed=godwit same_godwit_oneshot=godwit
+godwit_nic() { echo "-nic $1://127.0.0.1:$2/nic/update -creds $Z/godwit-creds -spread -dns $(addr godwit)"; }
+args_godwit_dyndns2() { godwit_nic http "$PORT_godwit_http"; }
+args_godwit_nochg() { echo "$(godwit_nic http "$PORT_godwit_http") -same"; }
+args_godwit_tls() { godwit_nic https "$PORT_godwit_https"; }
+args_godwit_resumed() { echo "$(godwit_nic https "$PORT_godwit_https") -newconn -resume"; }
+args_godwit_oneshot() { echo "$(godwit_nic https "$PORT_godwit_https") -newconn"; }
 
 # godwit_data: imports the hosts of $Z once.
 godwit_data() {
