@@ -11,7 +11,8 @@
 //     address or a version: old clients take one for the other. Only the admin
 //     API's export and backup stream.
 //   - The source address is the socket's, or what a listed proxy says; see [Config].
-//   - No input alone makes a status of 500 or above.
+//   - No input alone makes a status of 500 or above, but for inadyn, which would
+//     end for good at any other: see dyndns2Status.
 //   - Queries, bodies and Authorization are not logged.
 package httpserver
 
