@@ -41,7 +41,7 @@ func (f stackFlags) stack(a *app) (*awsstack.Stack, error) {
 		return nil, fmt.Errorf("read the AWS configuration: %w; see it with: aws configure list", err)
 	}
 	endpoints := map[string]string{}
-	for _, service := range []string{"dynamodb", "route53", "sqs"} {
+	for _, service := range []string{"dynamodb", "route53", "sqs", "logs"} {
 		endpoints[service] = awsEndpoint(a.env, service)
 	}
 	stack, err := awsstack.New(awsstack.Config{Name: f.Stack, AWS: settings, Endpoints: endpoints, Say: a.say, Now: a.now})
@@ -54,7 +54,7 @@ func (f stackFlags) stack(a *app) (*awsstack.Stack, error) {
 // awsEndpoint is where a service is said to be, by its signing name; "": at
 // AWS's own endpoint. The variables are those of every AWS SDK.
 func awsEndpoint(env godwitconfig.Environment, service string) string {
-	variable := map[string]string{"dynamodb": "DYNAMODB", "route53": "ROUTE_53", "sqs": "SQS"}[service]
+	variable := map[string]string{"dynamodb": "DYNAMODB", "route53": "ROUTE_53", "sqs": "SQS", "logs": "CLOUDWATCH_LOGS"}[service]
 	for _, key := range []string{"AWS_ENDPOINT_URL_" + variable, "AWS_ENDPOINT_URL"} {
 		if url, _ := env.Lookup(key); url != "" {
 			return url

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"time"
@@ -98,7 +99,7 @@ func (c doctorCommand) facts(ctx context.Context, a *app, server *client.Client)
 	if of.Zones, err = server.Zones(ctx); err != nil {
 		return of, err
 	}
-	seen, err := server.Requests(ctx, "", 0)
+	seen, err := server.Requests(ctx, cmp.Or(of.Host.Router, of.Host.Host), 0)
 	if err != nil && !isAbsent(err) {
 		a.say("Warning: what came lately is not known: %s", err)
 	}
@@ -110,7 +111,7 @@ func (c doctorCommand) facts(ctx context.Context, a *app, server *client.Client)
 	}
 	in, err := server.InDNS(ctx, c.Name.String())
 	if err != nil && !isAbsent(err) {
-		a.say("Warning: what the DNS provider has is not known: %s", err)
+		of.NotListed = err.Error()
 	}
 	of.Listed = in.RRsets
 	return of, nil

@@ -15,7 +15,7 @@ import (
 // and its calls are counted.
 const (
 	lookEvery    = 500 * time.Millisecond
-	lookEveryAWS = 5 * time.Second
+	lookEveryAWS = 2 * time.Second
 )
 
 // waited is what came of waiting.
@@ -37,6 +37,9 @@ func (c hostSetupCommand) wait(a *app, server *client.Client, s *setup, mark uin
 		a.print("")
 	}
 	a.say("Waiting for a request for %s, %s at most; Ctrl-C ends it.", c.Name, span(c.Timeout))
+	if strings.HasPrefix(c.Target, awsTarget) {
+		a.say("The function's log shows it some seconds later, and shows nothing of a request that changes nothing.")
+	}
 	ctx, cancel := context.WithTimeout(a.ctx, c.Timeout)
 	defer cancel()
 	r, err := c.firstRequest(ctx, a, server, mark)

@@ -200,6 +200,10 @@ func open(ctx context.Context, settings *config.Serve, log *slog.Logger) (_ *dae
 		}
 	}
 	recent := httpserver.NewRecent()
+	var look func(context.Context, *ddns.Host) ([]ddns.RRset, error)
+	if elsewhere, ok := publisher.(ddns.Inspector); ok {
+		look = elsewhere.Look
+	}
 	d.http, err = httpserver.New(httpserver.Config{
 		Service:        d.service,
 		TrustedProxies: settings.TrustedProxies,
@@ -214,6 +218,7 @@ func open(ctx context.Context, settings *config.Serve, log *slog.Logger) (_ *dae
 		Status:         d.status,
 		Noted:          recent.Note,
 		Requests:       recent.List,
+		Look:           look,
 		Backup:         d.backup,
 		Check:          d.check,
 	})

@@ -135,7 +135,10 @@ func (d *stackDoor) open(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := httpserver.New(httpserver.Config{Service: service, URL: at.URL, Log: log,
+	server, err := httpserver.New(httpserver.Config{Service: service, URL: at.URL, Log: log, Look: publisher.Look,
+		Requests: func(ctx context.Context, host dnsname.Name, after uint64) (api.Requests, error) {
+			return logged(ctx, stack, at.Log, host, after)
+		},
 		Zones: func() []api.Zone { return listZones(d.a, service, stack.Client("route53"), at.Zones) }})
 	if err != nil {
 		return nil, err

@@ -52,7 +52,12 @@ func (d *tableDoor) refuse(operation, code string) {
 func (d *tableDoor) note(operation string, body []byte) func(string, http.ResponseWriter) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if operation != "TransactWriteItems" {
+	switch operation {
+	case "TransactWriteItems":
+	case "FilterLogEvents":
+		d.actions["logs:"+operation] = true
+		return d.spoil
+	default:
 		d.actions["dynamodb:"+operation] = true
 		return d.spoil
 	}
@@ -111,6 +116,7 @@ func install(t *testing.T, moto string, deploy ...string) *installation {
 	door := httptest.NewServer(i.table.handler(t, i.Moto))
 	t.Cleanup(door.Close)
 	t.Setenv("AWS_ENDPOINT_URL_DYNAMODB", door.URL)
+	t.Setenv("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", door.URL)
 	i.zone = i.DNS.AddZone("dyn.example.com")
 	i.DNS.AddZone("example.net")
 	if slices.Contains(deploy, "ddns") {
@@ -177,7 +183,7 @@ func TestAWSTarget(t *testing.T) {
 		tell func(t *testing.T, moto string)
 	}{
 		{"hosts", awsHosts}, {"names", awsNames}, {"publishes", awsPublishes}, {"takes over", awsTakesOver}, {"keeps records", awsKeepsRecords}, {"trouble", awsTrouble},
-		{"export breaks off", awsExportBreaksOff}, {"import in parts", awsImportInParts}, {"policy", awsOperatorPolicy},
+		{"export breaks off", awsExportBreaksOff}, {"import in parts", awsImportInParts}, {"policy", awsOperatorPolicy}, {"doctor", awsDoctor}, {"waits", awsWaits},
 	} {
 		t.Run(story.name, func(t *testing.T) { story.tell(t, moto) })
 	}
@@ -442,6 +448,7 @@ func awsOperatorPolicy(t *testing.T, moto string) {
 	must(t, "host", "token", "rotate", "nas.dyn.example.com", token.Credential)
 	must(t, "host", "export")
 	must(t, "zone", "list")
+	call("", "doctor", "nas.dyn.example.com", "--resolver", nobody)
 	must(t, "host", "remove", "nas.dyn.example.com", "--yes")
 	used := map[string]bool{}
 	for action := range i.table.actions {

@@ -43,7 +43,7 @@ type Config struct {
 	// STS are, as every AWS SDK reads it.
 	AWS aws.Config
 	// Endpoints say where services are if not at AWS's own endpoints: by signing
-	// name, of dynamodb, route53 and sqs.
+	// name, of dynamodb, route53, sqs and logs.
 	Endpoints map[string]string
 	// Say gets one line at a time about what is being done; nil: nobody.
 	Say func(format string, args ...any)
@@ -105,6 +105,7 @@ func New(c Config) (*Stack, error) {
 	for service, endpoint := range map[string]string{
 		"dynamodb": "https://dynamodb." + c.AWS.Region + ".amazonaws.com",
 		"sqs":      "https://sqs." + c.AWS.Region + ".amazonaws.com",
+		"logs":     "https://logs." + c.AWS.Region + ".amazonaws.com",
 		"route53":  "https://route53.amazonaws.com",
 	} {
 		region := c.AWS.Region

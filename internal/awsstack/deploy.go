@@ -304,5 +304,6 @@ func (s *Stack) operatorPolicy(account string, stack *types.Stack, tableName str
 		allow([]string{table, table + "/index/" + indexes[0], table + "/index/" + indexes[1]}, "dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem",
 			"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan", "dynamodb:UpdateItem"),
 		allow(arns, "route53:ChangeResourceRecordSets", "route53:GetHostedZone", "route53:ListResourceRecordSets"),
+		allow(fmt.Sprintf("arn:aws:logs:%s:%s:log-group:%s:*", s.AWS.Region, account, outputs(stack)["LogGroup"]), "logs:FilterLogEvents"),
 	}}
 }

@@ -15,6 +15,7 @@ import (
 type Installation struct {
 	URL   string
 	Table string
+	Log   string // the function's log group
 	Mode  string // direct or stream
 	Zones []Zone
 	Names []string // as in Request; at least one
@@ -44,7 +45,7 @@ func (s *Stack) Installation(ctx context.Context) (*Installation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Installation{URL: out["Url"], Table: out["Table"], Mode: out["Mode"], Zones: zones,
+	return &Installation{URL: out["Url"], Table: out["Table"], Log: out["LogGroup"], Mode: out["Mode"], Zones: zones,
 		Names: strings.Split(parameters(stack)["NamePatterns"], ",")}, nil
 }
 

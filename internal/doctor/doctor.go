@@ -44,6 +44,9 @@ type Case struct {
 	// Listed are the records that the DNS provider has of the host. nil: there is
 	// none, or it cannot be asked.
 	Listed []api.RRset
+	// NotListed says why the provider's records are not known; "": they are, or
+	// there is none.
+	NotListed string
 	// Flag is how commands that are printed name the installation: " --target X".
 	Flag string
 }

@@ -165,7 +165,11 @@ func near(a, b netip.Addr) bool {
 
 // listed compares with what the DNS provider says that it has.
 func (e *exam) listed() {
-	if e.Listed == nil {
+	switch {
+	case e.NotListed != "":
+		e.find(Wrong, "provider", "what it has cannot be compared: "+e.NotListed, "Look at the name in the DNS provider's own console")
+		return
+	case e.Listed == nil:
 		return
 	}
 	var has []netip.Addr

@@ -98,7 +98,9 @@ func (s *Server) inDNS(w http.ResponseWriter, r *http.Request) {
 	}
 	var sets []ddns.RRset
 	if err == nil {
-		sets, err = s.Look(r.Context(), h)
+		if sets, err = s.Look(r.Context(), h); err != nil {
+			err = &ddns.Refusal{Code: ddns.Unavailable, Why: err.Error(), Cause: err} // an operator asks
+		}
 	}
 	if err != nil {
 		s.adminFail(w, r, "dns", err)
