@@ -53,6 +53,12 @@ func raw(t *testing.T, addr, text string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return rawOn(t, c, text)
+}
+
+// rawOn is raw on a connection, which is used up.
+func rawOn(t *testing.T, c net.Conn, text string) string {
+	t.Helper()
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := io.WriteString(c, text); err != nil {
@@ -298,5 +304,44 @@ func TestTLS(t *testing.T) {
 	}
 	if _, err := httpserver.LoadCertificate(certFile, keyFile, nil); err == nil {
 		t.Error("junk is loaded")
+	}
+}
+
+// Who connects again resumes the session, which costs no signature: clients of
+// one request each, as routers are, do so if they can.
+func TestTLSResumption(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile, pool := pemFiles(t, dir, 1)
+	cert, err := httpserver.LoadCertificate(certFile, keyFile, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := newRig(t).serve(httpserver.Listener{TLS: cert.Config()})
+	for _, v := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		client := &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: v, MaxVersion: v, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+		for i, want := range []bool{false, true, true} {
+			c, err := tls.Dial("tcp", addr, client)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// A client of TLS 1.3 reads its ticket with the first answer.
+			got := rawOn(t, c, "GET /ip HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+			if resumed := c.ConnectionState().DidResume; resumed != want || !strings.HasSuffix(got, "127.0.0.1\n") {
+				t.Errorf("TLS %x, connection %d: resumed %t: %q", v, i, resumed, got)
+			}
+		}
+		if v == tls.VersionTLS13 { // a renewed certificate ends no session
+			if err := cert.Reload(); err != nil {
+				t.Fatal(err)
+			}
+			c, err := tls.Dial("tcp", addr, client)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !c.ConnectionState().DidResume {
+				t.Error("not resumed after the certificate was loaded again")
+			}
+			_ = c.Close()
+		}
 	}
 }
