@@ -93,10 +93,11 @@ func (r *Recent) Note(req Request) {
 }
 
 // proven tells whether the sender's proof held, as far as the outcome says. Limits
-// are told to anyone.
+// are told to anyone, too many hosts or addresses before the proof is looked at, and
+// not-yours to the holder of any token, whatever host it names.
 func (r Request) proven() bool {
 	switch ddns.Code(r.Outcome) {
-	case api.Changed, api.Unchanged, ddns.NotSource, ddns.AddressNotAllowed, ddns.WrongFamily, ddns.TooMany, ddns.Suspended, ddns.NotYours,
+	case api.Changed, api.Unchanged, ddns.NotSource, ddns.AddressNotAllowed, ddns.WrongFamily, ddns.Suspended,
 		ddns.Clock, ddns.Replayed, ddns.ConditionFailed:
 		return true
 	}
