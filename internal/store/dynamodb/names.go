@@ -193,6 +193,15 @@ func (p *plan) one(kind, key string) *op {
 	return o
 }
 
+// fitsClaimed tells whether so many items would be few enough if the names that
+// can be claimed were.
+func (p *plan) fitsClaimed(items int) bool {
+	for _, c := range p.claims {
+		items -= len(c) - 1
+	}
+	return len(p.claims) > 0 && items <= maxTransaction
+}
+
 // claim takes names for their hosts before these have them, some at a time,
 // because a name takes two or three of a transaction's items until it is
 // claimed, and one from then on. Should the hosts not get them after all, the

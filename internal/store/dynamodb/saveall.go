@@ -28,7 +28,7 @@ func (s *Store) saveAll(ctx context.Context, writes []ddns.Write) error {
 			return err
 		}
 		switch ops := p.ops(); {
-		case len(ops) > maxTransaction && len(p.claims) > 0:
+		case len(ops) > maxTransaction && p.fitsClaimed(len(ops)):
 			if err = p.claim(ctx); err == nil {
 				err = errMoved // by us: begin again with the names claimed
 			}

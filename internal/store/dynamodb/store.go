@@ -12,6 +12,7 @@
 // items is a transaction whose conditions pin everything that it was decided on.
 // Reads are strongly consistent. Limits are DynamoDB's: 400 KB for an item, 100
 // items in one Save, and a [ddns.Write] beyond them is refused and does nothing.
+// Of the names that a host gains one item each counts, however many there are.
 package dynamodb
 
 import (
