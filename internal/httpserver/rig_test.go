@@ -36,6 +36,9 @@ const (
 type oneZone struct{}
 
 func (oneZone) Zone(n dnsname.Name) (dnsname.Name, bool) {
+	if n.IsZero() {
+		panic("asked for the zone of no name, which the daemon's zones have not")
+	}
 	apex := dnsname.MustParse(zone)
 	return apex, n.Under(apex)
 }

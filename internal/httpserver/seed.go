@@ -326,8 +326,10 @@ func (s *Server) logUpdate(ctx context.Context, host dnsname.Name, door string, 
 		return
 	}
 	name := ""
-	if _, ours := s.Service.Zones.Zone(host); ours { // else a secret in the wrong place could be one
-		name = host.String()
+	if !host.IsZero() { // none was named
+		if _, ours := s.Service.Zones.Zone(host); ours { // else a secret in the wrong place could be one
+			name = host.String()
+		}
 	}
 	// A record has room for five, so that the line of a change allocates its texts only.
 	var room [6]slog.Attr
