@@ -93,3 +93,47 @@ func TestAWSSigned(t *testing.T) {
 	want(signed("PUT", path+api.AddressesPath, home2, "{}", authority), 401, `"code":"bad-proof"`)
 	s.wantShown(host, "60 "+home1, "60 "+home6)
 }
+
+// TestAWSSharedToken: one token for two hosts in the table, by the door that
+// routers know, through its whole life.
+func TestAWSSharedToken(t *testing.T) {
+	s := deploy(t, awstest.StartMoto(t), nil)
+	const cam, tv = "cam." + zone, "tv." + zone
+	for _, name := range []string{nas, cam, tv} {
+		s.must(nil, "", "host", "add", name)
+	}
+	var made api.Created
+	s.must(&made, "", "host", "token", "add", nas, "--host", cam, "--label", "router")
+	if len(made.Hosts) != 2 {
+		t.Fatalf("made %+v", made)
+	}
+	update := func(token, source string, status int, body string) {
+		t.Helper()
+		a := ask(t, s.function, awstest.URLRequest{Method: "GET", Path: "/nic/update", Query: "hostname=" + nas + "," + cam + "," + tv, Source: source,
+			Header: map[string]string{"authorization": "Basic " + base64.StdEncoding.EncodeToString([]byte(nas+":"+token))}})
+		if a.StatusCode != status || a.Body != body {
+			t.Errorf("%d %q, want %d %q", a.StatusCode, a.Body, status, body)
+		}
+	}
+	update(made.Token, home1, 200, "good "+home1+"\ngood "+home1+"\nnohost not-yours\n")
+	s.wantShown(nas, "60 "+home1, "")
+	s.wantShown(cam, "60 "+home1, "")
+	var hosts api.TokenHosts
+	if s.must(&hosts, "", "host", "token", "set", cam, made.Credential, "--add-host", tv, "--remove-host", nas); len(hosts.Hosts) != 2 {
+		t.Errorf("it serves %v", hosts)
+	}
+	update(made.Token, home2, 200, "nohost not-yours\ngood "+home2+"\ngood "+home2+"\n")
+	var next api.Created
+	s.must(&next, "", "host", "token", "rotate", tv, made.Credential, "--overlap", "1h")
+	update(made.Token, home1, 200, "nohost not-yours\ngood "+home1+"\ngood "+home1+"\n")
+	update(next.Token, home1, 200, "nohost not-yours\nnochg "+home1+"\nnochg "+home1+"\n")
+	var shown api.HostState
+	if s.must(&shown, "", "host", "show", cam); len(shown.Credentials) != 3 || len(shown.Credentials[2].Hosts) != 2 {
+		t.Errorf("shown %+v", shown.Credentials)
+	}
+	for _, id := range []string{made.Credential, next.Credential} {
+		s.must(nil, "", "host", "token", "revoke", cam, id)
+	}
+	update(next.Token, home2, 401, "badauth\n")
+	s.wantShown(tv, "60 "+home1, "")
+}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -47,12 +48,13 @@ func TestCanaries(t *testing.T) {
 	token := c.token("host", "add", "made."+zone, "--addresses", "any", "--json")
 	extra := c.token("host", "token", "add", "made."+zone, "--json")
 	second := c.token("host", "rotate", "own."+zone, "--json")
+	inURL := c.token("host", "token", "add", "made."+zone, "--host", "own."+zone, "--url-token", "--json")
 	imported := testHosts("imported", 1)[0]
 	c.add(imported.Secret, "an imported secret")
 	c.quiet("host", "import", write("import.json", string(importFile([]testHost{imported}, nil))))
 
 	// Updates, right and wrong, with the secret in every wrong place.
-	for _, h := range []testHost{{"made." + zone, token}, {"made." + zone, extra}, {"own." + zone, own}, {"own." + zone, second}, imported} {
+	for _, h := range []testHost{{"made." + zone, token}, {"made." + zone, extra}, {"own." + zone, own}, {"own." + zone, second}, {"made." + zone, inURL}, imported} {
 		for _, source := range []string{"127.0.5.1", "127.0.5.1", "127.0.5.2"} {
 			c.add(seedHash(source, h.Name, h.Secret), "the hash of "+h.Name)
 			got, err := d.updateFrom(source, h.Name, h.Secret)
@@ -63,6 +65,7 @@ func TestCanaries(t *testing.T) {
 		c.request("GET", "/?token="+h.Secret, "", "")
 		c.request("GET", "/nic/update?hostname="+h.Name+"&token="+h.Secret, "", "Basic "+base64.StdEncoding.EncodeToString([]byte(h.Name+":"+h.Secret)))
 		c.request("PUT", "/v1/hosts/"+h.Name+"/addresses", "{}", "Bearer "+h.Secret)
+		c.routers(h)
 		c.request("GET", "/v1/admin/hosts", "", "Bearer "+h.Secret)
 	}
 	adminURL := "http://" + v4(adminPort)
@@ -137,6 +140,9 @@ func (c *canaries) request(method, path, body, authorization string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	if method == http.MethodPost && !strings.HasPrefix(body, "{") {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
@@ -153,6 +159,34 @@ func (c *canaries) request(method, path, body, authorization string) {
 		c.t.Errorf("%s %s: %d %s", method, path, res.StatusCode, text.String())
 	}
 	c.said(method+" request", text.String()+fmt.Sprint(res.Header), err)
+}
+
+// routers sends a secret to the doors of routers, in each place that one may stand
+// in and some where it may not.
+func (c *canaries) routers(h testHost) {
+	c.t.Helper()
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte(h.Name+":"+h.Secret))
+	form := url.Values{"hostname": {h.Name}, "username": {h.Name}, "password": {h.Secret}}.Encode()
+	c.request("GET", "/nic/update?hostname="+h.Name, "", basic)
+	c.request("GET", "/nic/update?hostname="+h.Secret+"&myip="+h.Secret, "", basic)
+	c.request("GET", "/v3/update?hostname="+h.Name+"&username="+h.Secret+"&password="+h.Secret, "", "")
+	c.request("POST", "/nic/update", form, "")
+	c.request("POST", "/update?token="+h.Secret, "domains="+h.Name+"&token="+h.Secret, "")
+	c.request("GET", "/update?domains="+h.Name+"&token="+h.Secret+"&verbose=true", "", "")
+	// A secret of one's own may be the first label of a host; what is like a token is not.
+	if id, _, ok := strings.Cut(h.Secret, "-"); ok && len(id) == 8 {
+		c.request("GET", "/update?domains="+h.Secret+"&token="+h.Name, "", "")
+		c.request("GET", "/update/"+h.Secret+"/"+h.Name+"/"+h.Secret, "", "")
+	}
+	c.request("GET", "/update/"+h.Name+"/"+h.Secret, "", "")
+	c.request("GET", "/update/"+h.Name+"/"+h.Secret+"/127.0.5.9", "", "")
+	c.request("GET", "/api/update?zone="+h.Name+"&token="+h.Secret, "", "")
+	c.request("GET", "/u/"+h.Secret, "", "")
+	c.request("GET", "/u/"+h.Secret+"/?h="+h.Name+"&ip=127.0.5.9", "", "")
+	c.request("GET", "/u/?h="+h.Secret, "", basic)
+	c.request("GET", "/u/x/"+h.Secret, "", "")
+	c.request("HEAD", "/u/"+h.Secret, "", "")
+	c.request("PUT", "/update/"+h.Name+"/"+h.Secret, "", "")
 }
 
 func (c *canaries) said(what, text string, err error) {
