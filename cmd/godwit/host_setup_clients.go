@@ -188,7 +188,7 @@ login={HOST}
 password='{TOKEN}'
 {HOST}
 `},
-			commands: []string{"chmod 600 /etc/ddclient.conf", "ddclient -daemon=0 -noquiet -verbose", "systemctl restart ddclient"},
+			commands: []string{"chmod 600 /etc/ddclient.conf", "ddclient -daemon=0 -noquiet -verbose -file /etc/ddclient.conf", "systemctl restart ddclient"},
 			sends:    "{URL}/nic/update?system=dyndns&hostname={HOST}&myip=<address>",
 			notes:    []string{"For IPv6 too, from version 3.11 on, in place of use=: usev4=webv4, webv4={URL}/nic/checkip and usev6=webv6, webv6={URL}/nic/checkip"},
 		},

@@ -84,34 +84,73 @@ func TestSetupIsAnswered(t *testing.T) {
 }
 
 // TestSetupCommands runs what the set-ups for programs of a shell say, each with
-// its file.
+// its file, against a host that had no address.
 func TestSetupCommands(t *testing.T) {
 	_, target := start(t)
 	t.Setenv("GODWIT_TARGET", target)
-	must(t, "host", "add", "nas.dyn.example.com", "--addresses", "any")
-	for _, name := range []string{"curl", "wget"} {
-		t.Run(name, func(t *testing.T) {
-			if _, err := exec.LookPath(name); err != nil {
+	for _, c := range []struct{ client, program, says string }{
+		{"curl", "curl", `^good 127\.0\.0\.1\n$`},
+		{"wget", "wget", `^good 127\.0\.0\.1\n$`},
+		{"ddclient", "ddclient", `SUCCESS:\s+updating nas-ddclient\.dyn\.example\.com: good`},
+		{"inadyn", "inadyn", `Updating cache for nas-inadyn\.dyn\.example\.com`},
+		{"shell", "curl", `127\.0\.0\.1`},
+		{"asus", "curl", `good 127\.0\.0\.1\n`},
+	} {
+		t.Run(c.client, func(t *testing.T) {
+			if _, err := exec.LookPath(c.program); err != nil {
 				if os.Getenv("CI") == "true" {
 					t.Fatal(err)
 				}
 				t.Skip(err)
 			}
+			dir := t.TempDir()
+			host := "nas-" + c.client + ".dyn.example.com"
+			policy, address := "match", "127.0.0.1"
+			if c.client == "inadyn" { // it takes no loopback address for its own
+				policy, address = "free", "198.51.100.7"
+			}
+			token := tokenIn(must(t, "host", "add", host, "--addresses", "any", "--source", policy))
+			args := []string{"host", "setup", host, "--for", c.client, "--json"}
+			if c.client != "shell" { // it needs the host's own
+				args = append(args, "--new-token")
+			}
 			var s setup
-			if err := json.Unmarshal([]byte(must(t, "host", "setup", "nas.dyn.example.com", "--for", name, "--new-token", "--json")), &s); err != nil {
+			if err := json.Unmarshal([]byte(must(t, args...)), &s); err != nil {
 				t.Fatal(err)
 			}
-			file := filepath.Join(t.TempDir(), "file")
-			if err := os.WriteFile(file, []byte(s.File.Text), 0o600); err != nil {
+			if s.Token != "" {
+				token = s.Token
+			}
+			file := filepath.Join(dir, "file")
+			text := strings.NewReplacer(yourToken, token, "/sbin/ddns_custom_updated 1", "exit 0", "/sbin/ddns_custom_updated 0", "exit 1").Replace(s.File.Text)
+			text = regexp.MustCompile(`checkip-server = .*`).ReplaceAllString(text, `checkip-command = "echo `+address+`"`)
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			script := strings.ReplaceAll(strings.Join(s.Run, "\n"), s.File.Path, file)
-			if strings.Contains(script, s.Token) {
+			script := strings.Join(s.Run, "\n")
+			if strings.Contains(script, token) {
 				t.Errorf("the token is in an argument: %s", script)
 			}
+			self, err := filepath.Abs("../../clients/godwit.sh")
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Its files are elsewhere here, and services are not restarted.
+			script = regexp.MustCompile(`(?m)^systemctl .*$`).ReplaceAllString(strings.NewReplacer(s.File.Path, file, "godwit.sh", "sh "+self).Replace(script), "")
+			switch c.client {
+			case "asus":
+				script += "\n" + file + " 127.0.0.1"
+			case "ddclient":
+				script = strings.ReplaceAll(script, "-noquiet", "-noquiet -cache "+filepath.Join(dir, "cache")+" -pid "+filepath.Join(dir, "pid"))
+			case "inadyn":
+				script = strings.ReplaceAll(script, "--once", "--once --no-pidfile --cache-dir "+dir)
+			}
 			out, err := exec.CommandContext(t.Context(), "sh", "-ec", script).CombinedOutput()
-			if err != nil || !regexp.MustCompile(`^(good|nochg) 127\.0\.0\.1\n$`).Match(out) {
-				t.Errorf("%s\n%v: %q", script, err, out)
+			if err != nil || !regexp.MustCompile(c.says).Match(out) {
+				t.Errorf("%s\n%v: %s", script, err, out)
+			}
+			if shown := must(t, "host", "show", host); !strings.Contains(shown, "A           "+address+"\n") {
+				t.Errorf("it has no address:\n%s", shown)
 			}
 		})
 	}

@@ -159,6 +159,23 @@ func TestSetupWait(t *testing.T) {
 		_ = res.Body.Close()
 		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	}
+	get := func(query, password string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, d.url+"/nic/update?"+query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if password != "" {
+			req.SetBasicAuth(name, password)
+		}
+		req.Header.Set("User-Agent", "router/1.0")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	}
 	const wrong = "aaaaaaaa-aaaaaaaaaaaaaaaaaaaaaaaaaa"
 	put(name, wrong, "{}") // before: it is not waited for
 
@@ -176,6 +193,12 @@ func TestSetupWait(t *testing.T) {
 		{name: "suspended", before: []string{"--suspended"}, thenAway: []string{"--suspended=off"}, send: func() { put(name, secret, "{}") }, code: 1, outcome: "suspended", says: "--suspended=off"},
 		{name: "wrong name, then right", before: []string{"--addresses", "any"}, send: func() { put("nsa.dyn.example.com", secret, "{}"); put(name, secret, "{}") },
 			outcome: "changed", saidOnTheWay: "asked for nsa.dyn.example.com, which is no host here"},
+		{name: "dyndns2, wrong password", send: func() { get("hostname="+name, wrong) }, code: 1, outcome: "bad-proof", says: "8 characters, a hyphen"},
+		{name: "dyndns2, no password", send: func() { get("hostname="+name, "") }, code: 1, outcome: "bad-proof", says: "8 characters, a hyphen"},
+		{name: "dyndns2, in the URL", send: func() { get("hostname="+name+"&username="+name+"&password="+secret, "") }, code: 1, outcome: "bad-proof", says: "--url-token"},
+		{name: "dyndns2, no address", send: func() { get("hostname="+name+"&myip=none", secret) }, code: 1, outcome: "malformed", says: "see what the router puts in for its placeholders"},
+		{name: "dyndns2, wrong name, then right", send: func() { get("hostname=nsa.dyn.example.com", secret); get("hostname="+name, secret) },
+			outcome: "unchanged", saidOnTheWay: "asked for nsa.dyn.example.com, which is no host here"},
 		{name: "no name", send: func() { put("nas.example.org", secret, "{}"); put(name, secret, "{}") },
 			outcome: "unchanged", saidOnTheWay: "names no host in a zone of this server"},
 	} {

@@ -23,8 +23,8 @@ func Advice(r api.Request, host, flag string) []string {
 	}
 	switch r.Outcome {
 	case "bad-proof":
-		if strings.Contains(r.Why, "plain HTTP") {
-			break
+		if strings.Contains(r.Why, "plain HTTP") || strings.Contains(r.Why, "in a URL") {
+			break // that is all
 		}
 		add("Is the whole token in the client: 8 characters, a hyphen, 26 more, with no space around it? Is it this host's, and the host's name the user name?")
 		add("Is it still good, and may it be used from %s? godwit host token list %s%s", where, host, flag)
