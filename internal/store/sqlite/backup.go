@@ -31,11 +31,16 @@ func (s *Store) Backup(ctx context.Context, file string, progress func(done, tot
 		return fmt.Errorf("%s exists already: give another name", file)
 	}
 	err := s.read(ctx, func(c *conn) error {
+		files, err := s.freeze(ctx, c)
+		defer func() { _ = c.run("rollback") }()
+		if err != nil {
+			return err
+		}
 		return writeFile(file, func(f *os.File) error {
 			if err := c.copyTo(ctx, f.Name(), progress); err != nil {
 				return err
 			}
-			return settleCopy(f.Name())
+			return settleCopy(f.Name(), files)
 		})
 	})
 	if err != nil {
@@ -44,23 +49,33 @@ func (s *Store) Backup(ctx context.Context, file string, progress func(done, tot
 	return nil
 }
 
+// freeze begins a transaction in which c sees the database as it is at one
+// instant, and returns what the files of the log have besides at that instant.
+// Writes wait meanwhile, for the time that it takes to read some 64 MiB at most.
+func (s *Store) freeze(ctx context.Context, c *conn) (files []logged, err error) {
+	err = s.submit(ctx, nil, func(w *writer) error {
+		err := c.run("begin")
+		if err == nil {
+			files, _, err = s.unswept(c) // its first question is what begins the snapshot
+		}
+		return err
+	})
+	return files, err
+}
+
 // backuper is the driver's connection, as far as backups need it.
 type backuper interface {
 	NewBackup(uri string) (*sqlite.Backup, error)
 }
 
-// copyTo copies the database page by page inside one read transaction, so that
-// a commit meanwhile does not make it start again.
+// copyTo copies the database page by page inside the read transaction that has
+// begun, so that a commit meanwhile does not make it start again.
 func (c *conn) copyTo(ctx context.Context, file string, progress func(done, total int)) error {
 	d, ok := c.driver.(backuper)
 	if !ok {
 		return errors.New("this build's SQLite driver has no backup")
 	}
-	if err := c.run("begin"); err != nil {
-		return err
-	}
-	defer func() { _ = c.run("rollback") }()
-	total, _, err := c.queryInt("pragma page_count") // begins the snapshot
+	total, _, err := c.queryInt("pragma page_count")
 	if err != nil {
 		return err
 	}
@@ -84,16 +99,16 @@ func (c *conn) copyTo(ctx context.Context, file string, progress func(done, tota
 	return b.Finish()
 }
 
-// settleCopy brings what is pending into the rows of a copy, so that any SQLite
-// tool finds in it what was acknowledged. The store itself would make its writers
-// wait for that.
-func settleCopy(file string) (err error) {
+// settleCopy brings what is pending, and what the files of the log had, into the
+// rows of a copy, so that any SQLite tool finds in it what was acknowledged. The
+// store itself would make its writers wait for that.
+func settleCopy(file string, files []logged) (err error) {
 	c, err := openCopy(file)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
-	_, err = replay(c)
+	_, err = replay(c, files)
 	return err
 }
 
@@ -165,7 +180,7 @@ func Restore(ctx context.Context, dir, file string, cfg Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
 	target := filepath.Join(dir, databaseFile)
-	for _, f := range []string{target, target + "-wal", target + "-journal"} {
+	for _, f := range []string{target, target + "-wal", target + "-journal", changesName(dir, 0), changesName(dir, 1)} {
 		if _, err := os.Lstat(f); err == nil {
 			return fail(fmt.Errorf("%s exists already: move it away first, or give another --data", f))
 		}
@@ -227,7 +242,7 @@ func prepareRestored(ctx context.Context, file string, now time.Time) (err error
 		return err
 	}
 	found := &findings{}
-	if err := found.check(ctx, c); err != nil {
+	if err := found.check(ctx, c, nil); err != nil {
 		if _, full := errors.AsType[*tooMany](err); !full {
 			return err
 		}
@@ -235,10 +250,13 @@ func prepareRestored(ctx context.Context, file string, now time.Time) (err error
 	if len(found.list) > 0 {
 		return fmt.Errorf("the backup is damaged (%d findings; the first: %s): take another one", len(found.list), found.list[0].What)
 	}
-	if _, err := replay(c); err != nil {
+	if _, err := replay(c, nil); err != nil {
 		return err
 	}
 	return inTransaction(c, func() error {
+		if err := newLogKey(c); err != nil {
+			return err
+		}
 		if err := leap(c, now); err != nil {
 			return err
 		}

@@ -32,6 +32,7 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 			out.Bytes += info.Size()
 		}
 	}
+	out.Bytes += changesBytes(s.dir)
 	return out, err
 }
 
@@ -103,7 +104,15 @@ const (
 func (s *Store) Check(ctx context.Context) ([]Finding, error) {
 	found := &findings{}
 	err := s.read(ctx, func(c *conn) error {
-		return c.snapshot(func() error { return found.check(ctx, c) })
+		files, err := s.freeze(ctx, c)
+		defer func() { _ = c.run("rollback") }()
+		if bad, ok := errors.AsType[*DamagedError](err); ok {
+			err = found.damagedLog(bad)
+		}
+		if err != nil {
+			return err
+		}
+		return found.check(ctx, c, files)
 	})
 	if full, ok := errors.AsType[*tooMany](err); ok {
 		found.list = append(found.list, Finding{full.Error(), "mend these first"})
@@ -142,7 +151,8 @@ func integrity(c *conn, pragma string) ([]string, error) {
 	return out, err
 }
 
-func (f *findings) check(ctx context.Context, c *conn) error {
+// check looks at a database, and at what the files of its log have besides.
+func (f *findings) check(ctx context.Context, c *conn, files []logged) error {
 	damage, err := integrity(c, "integrity_check")
 	if err != nil {
 		return err
@@ -152,7 +162,8 @@ func (f *findings) check(ctx context.Context, c *conn) error {
 			return err
 		}
 	}
-	for _, part := range []func(*conn) error{f.hosts, f.pending, f.credentials, f.events, f.orphans} {
+	pending := func(c *conn) error { return f.pending(c, files) }
+	for _, part := range []func(*conn) error{f.hosts, pending, f.credentials, f.events, f.orphans} {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -215,19 +226,29 @@ func (f *findings) hosts(c *conn) error {
 	})
 }
 
-// pending verifies each row of the log, and that its hosts are where it says.
-func (f *findings) pending(c *conn) error {
-	return c.query(selectPending, func(row []driver.Value) error {
-		id, r, err := decodePending(row)
-		p := newPart()
+// pending verifies each record of the log, and that its hosts are where it says.
+func (f *findings) pending(c *conn, files []logged) error {
+	look := func(id int64, r record, err error) error {
+		p := newPart(0)
 		for i := 0; i < len(r.Hosts) && err == nil; i++ {
 			err = p.add(c, id, &r.Hosts[i])
 		}
 		if bad, ok := errors.AsType[*DamagedError](err); ok {
-			return f.add("restore a backup: godwit restore FILE; without it these changes are lost", "%s: %s", bad.Row, bad.Why)
+			return f.damagedLog(bad)
 		}
 		return err
-	})
+	}
+	for _, l := range files {
+		r, err := decodeRecord(l.id, l.text)
+		if err := look(l.id, r, err); err != nil {
+			return err
+		}
+	}
+	return c.query(selectPending, func(row []driver.Value) error { return look(decodePending(row)) })
+}
+
+func (f *findings) damagedLog(bad *DamagedError) error {
+	return f.add("restore a backup: godwit restore FILE; without it these changes are lost", "%s: %s", bad.Row, bad.Why)
 }
 
 func (f *findings) credentials(c *conn) error {

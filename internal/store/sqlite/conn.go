@@ -18,6 +18,14 @@ import (
 type conn struct {
 	driver driver.Conn
 	stmts  map[string]*stmt
+	later  later
+}
+
+// later is a transaction that begins when something is to be written in it.
+type later struct {
+	waits bool // it has not begun
+	begun bool
+	full  bool // its commit is synced, with all before it
 }
 
 // stmt is a prepared statement and room for its arguments.
@@ -45,7 +53,7 @@ func openConn(file string, cacheKiB int, readOnly bool) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", file, err)
 	}
-	c := &conn{driver: d, stmts: map[string]*stmt{}}
+	c := &conn{driver: d, stmts: map[string]*stmt{}, later: later{full: true}}
 	for _, pragma := range []string{
 		fmt.Sprintf("pragma busy_timeout = %d", busyMillis),
 		fmt.Sprintf("pragma cache_size = -%d", cacheKiB),
@@ -99,8 +107,39 @@ func (c *conn) prepare(text string) (*stmt, error) {
 	return s, nil
 }
 
+// beginLater has the next statement that is run begin a transaction. full tells
+// whether its commit is to be synced, or only be in order with the others.
+func (c *conn) beginLater(full bool) error {
+	c.later.waits, c.later.begun = true, false
+	if full == c.later.full {
+		return nil
+	}
+	c.later.full = full
+	if full {
+		return c.exec("pragma synchronous = full")
+	}
+	return c.exec("pragma synchronous = normal")
+}
+
+// end ends the transaction of beginLater, if it has begun.
+func (c *conn) end(statement string) error {
+	begun := c.later.begun
+	c.later.waits, c.later.begun = false, false
+	if !begun {
+		return nil
+	}
+	return c.run(statement)
+}
+
 // run executes a prepared statement that returns no rows.
 func (c *conn) run(text string, args ...driver.Value) error {
+	if c.later.waits {
+		c.later.waits = false
+		if err := c.run("begin immediate"); err != nil {
+			return err
+		}
+		c.later.begun = true
+	}
 	s, err := c.prepare(text)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,80 +35,104 @@ func snapshot(t *testing.T, dir string, wal int64) string {
 	t.Helper()
 	to := t.TempDir()
 	copyFile(t, filepath.Join(dir, "seal.key"), filepath.Join(to, "seal.key"), -1)
-	// The log first: a checkpoint between the two copies would else be missed.
+	// The logs first: what goes from one file into the next between two copies would else be missed.
+	for i := range 2 {
+		if _, err := os.Stat(changesFile(dir, i)); err == nil {
+			copyFile(t, changesFile(dir, i), changesFile(to, i), -1)
+		}
+	}
 	copyFile(t, filepath.Join(dir, "godwit.db-wal"), filepath.Join(to, "godwit.db-wal"), wal)
 	copyFile(t, filepath.Join(dir, "godwit.db"), filepath.Join(to, "godwit.db"), -1)
 	return to
 }
 
-// TestCutLog cuts the log at every 512 octets of its last part. Each cut must
-// open, hold every change whose commit is whole, and no part of another.
+// changesFile is a file of a store's log.
+func changesFile(dir string, i int) string {
+	return filepath.Join(dir, fmt.Sprint("godwit.changes-", i))
+}
+
+// TestCutLog cuts the log at each sector of its first blocks, where what was there before goes
+// on: nothing, zeros, or an earlier round's records. Each cut must open, hold
+// every change whose record is whole, and no part of another.
 func TestCutLog(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, dir)
+	s := unswept(t, dir)
 	a, b := benchName(1), benchName(2)
 	if err := s.Save(t.Context(), created(newHost(a)), created(newHost(b))); err != nil {
 		t.Fatal(err)
 	}
-	wal := filepath.Join(dir, "godwit.db-wal")
-	var ends []int64 // size of the log after the commit of generation i+1
-	size := func() int64 {
-		info, err := os.Stat(wal)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return info.Size()
-	}
-	ends = append(ends, size())
-	for range 5 {
-		ha, _, err1 := s.Host(t.Context(), a)
-		hb, _, err2 := s.Host(t.Context(), b)
-		if err := errors.Join(err1, err2); err != nil {
-			t.Fatal(err)
-		}
-		to := fmt.Sprintf("192.0.2.%d", ha.Generation+1) // both to one address: half of a change would show
-		if err := s.Save(t.Context(), moved(ha, to), moved(hb, to)); err != nil {
-			t.Fatal(err)
-		}
-		ends = append(ends, size())
-		if err := s.Advance(1); err != nil { // changes nothing that anybody can see
-			t.Fatal(err)
-		}
-	}
-	if err := s.Advance(2); err != nil {
-		t.Fatal(err)
-	}
-	if ends[0] >= ends[len(ends)-1] {
-		t.Fatal("the log does not grow")
-	}
-	for cut := size(); cut >= ends[0]; cut -= 512 {
-		want := uint64(0) // the newest generation that is whole
-		for i, end := range ends {
-			if end <= cut {
-				want = uint64(i + 1)
+	round := func(changes int) {
+		t.Helper()
+		for range changes {
+			ha, _, err1 := s.Host(t.Context(), a)
+			hb, _, err2 := s.Host(t.Context(), b)
+			if err := errors.Join(err1, err2); err != nil {
+				t.Fatal(err)
+			}
+			to := fmt.Sprintf("192.0.2.%d", ha.Generation+1) // both to one address: half of a change would show
+			if err := s.Save(t.Context(), moved(ha, to), moved(hb, to)); err != nil {
+				t.Fatal(err)
 			}
 		}
-		at := snapshot(t, dir, cut)
-		c, err := sqlite.Open(at, sqlite.Config{})
-		if err != nil {
-			t.Fatalf("cut at %d: %v", cut, err)
+	}
+	sweep := func() {
+		t.Helper()
+		for log := 1; log > 0; _, _, log = s.Pending() {
+			if err := s.Advance(10); err != nil {
+				t.Fatal(err)
+			}
 		}
-		ha, _, err1 := c.Host(t.Context(), a)
-		hb, _, err2 := c.Host(t.Context(), b)
-		if err := errors.Join(err1, err2, c.Close()); err != nil {
-			t.Fatalf("cut at %d: %v", cut, err)
-		}
-		if ha.Generation != want || hb.Generation != want || ha.A[0] != hb.A[0] {
-			t.Fatalf("cut at %d: generations %d and %d, want %d; addresses %v and %v", cut, ha.Generation, hb.Generation, want, ha.A, hb.A)
-		}
-		if err := os.RemoveAll(at); err != nil {
-			t.Fatal(err)
+	}
+	round(6) // in the first file
+	sweep()
+	round(1) // in the second one
+	sweep()
+	const swept, block, changes = 8, 4096, 2 // the newest generation in rows, a record's length
+	earlier, err := os.ReadFile(changesFile(dir, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	round(changes)
+	whole := snapshot(t, dir, -1)
+	data, err := os.ReadFile(changesFile(whole, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(data) != len(earlier) || bytes.Equal(data[:block], earlier[:block]) {
+		t.Fatal("the log's file is not used again")
+	}
+	for cut := changes * block; cut >= 0; cut -= 512 {
+		for what, rest := range map[string][]byte{"nothing": nil, "zeros": make([]byte, 6*block), "earlier records": earlier[cut:]} {
+			file := append(data[:cut:cut], rest...)
+			want := uint64(swept)
+			for at := 0; at+block <= min(len(file), changes*block) && bytes.Equal(file[at:at+block], data[at:at+block]); at += block {
+				want++ // the cut may be behind a record's end
+			}
+			at := snapshot(t, whole, -1)
+			if err := os.WriteFile(changesFile(at, 0), file, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c, err := sqlite.Open(at, sqlite.Config{})
+			if err != nil {
+				t.Fatalf("cut at %d, then %s: %v", cut, what, err)
+			}
+			ha, _, err1 := c.Host(t.Context(), a)
+			hb, _, err2 := c.Host(t.Context(), b)
+			if err := errors.Join(err1, err2, c.Close()); err != nil {
+				t.Fatalf("cut at %d, then %s: %v", cut, what, err)
+			}
+			if ha.Generation != want || hb.Generation != want || ha.A[0] != hb.A[0] {
+				t.Fatalf("cut at %d, then %s: generations %d and %d, want %d; addresses %v and %v", cut, what, ha.Generation, hb.Generation, want, ha.A, hb.A)
+			}
+			if err := os.RemoveAll(at); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }
 
-// TestCopiedWhileWriting copies a live store's log at random moments: whatever
-// was acknowledged before the copy began is in it.
+// TestCopiedWhileWriting copies a live store's files between two writes, at random
+// moments: whatever was acknowledged before the copy began is in it.
 func TestCopiedWhileWriting(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -142,7 +167,10 @@ func TestCopiedWhileWriting(t *testing.T) {
 		for i := range before {
 			before[i] = acknowledged[i].Load()
 		}
-		at := snapshot(t, dir, -1)
+		var at string
+		if err := s.Between(func() { at = snapshot(t, dir, -1) }); err != nil {
+			t.Fatal(err)
+		}
 		c, err := sqlite.Open(at, sqlite.Config{})
 		if err != nil {
 			t.Fatal(err)

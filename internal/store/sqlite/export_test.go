@@ -36,6 +36,14 @@ func (s *Store) Pending() (hosts, bytes, log int) {
 	return hosts, bytes, log
 }
 
+// Between calls do between two writes.
+func (s *Store) Between(do func()) error {
+	return s.submit(context.Background(), nil, func(*writer) error {
+		do()
+		return nil
+	})
+}
+
 // Advance goes on with the sweep by so many hosts.
 func (s *Store) Advance(hosts int) error {
 	return s.submit(context.Background(), nil, func(w *writer) error {

@@ -34,7 +34,12 @@ func (s *Store) Follow(loader func() func(*ddns.Host) error, loaded func(), appl
 		if err := w.flush(); err != nil {
 			return err
 		}
-		if err := s.loadAll(loader); err != nil {
+		// Not with a reader's connection: all may be lent to those who wait for the writer.
+		last, _, err := w.conn.queryInt("select coalesce(max(id), 0) from hosts")
+		if err != nil {
+			return err
+		}
+		if err := s.loadAll(last, loader); err != nil {
 			return err
 		}
 		if loaded != nil {
@@ -51,14 +56,7 @@ const loadChunk = 1024
 
 // loadAll reads all hosts, in as many goroutines as there are processors (which
 // may be less than GOMAXPROCS), each with a snapshot of its own: they are the same one, because the writer is here.
-func (s *Store) loadAll(loader func() func(*ddns.Host) error) error {
-	var last int64
-	if err := s.read(context.Background(), func(c *conn) (err error) {
-		last, _, err = c.queryInt("select coalesce(max(id), 0) from hosts")
-		return err
-	}); err != nil {
-		return err
-	}
+func (s *Store) loadAll(last int64, loader func() func(*ddns.Host) error) error {
 	var next atomic.Int64 // first id of the next chunk
 	errs := make([]error, min(runtime.NumCPU(), runtime.GOMAXPROCS(0), 4))
 	var wg sync.WaitGroup

@@ -48,14 +48,19 @@ func TestFilesAreTheOwnersOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	mode(t, dir, 0o700)
-	for _, f := range []string{"godwit.db", "godwit.db-wal", "godwit.db-shm", "seal.key", "godwit.lock"} {
+	if err := change(s, nas, "192.0.2.7"); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{"godwit.db", "godwit.db-wal", "godwit.db-shm", "godwit.changes-0", "seal.key", "godwit.lock"} {
 		mode(t, filepath.Join(dir, f), 0o600)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "godwit.db-wal")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the log is there after Close: %v", err)
+	for _, f := range []string{"godwit.db-wal", "godwit.changes-0"} {
+		if _, err := os.Stat(filepath.Join(dir, f)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is there after Close: %v", f, err)
+		}
 	}
 	// Opened wide, they are closed again, and it is said.
 	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(filepath.Join(dir, "seal.key"), 0o644), os.Chmod(filepath.Join(dir, "godwit.db"), 0o666)); err != nil {

@@ -17,35 +17,36 @@ import (
 )
 
 // An ordinary change does not rewrite its host's row. All hosts that a batch
-// changes go as one row into the table pending, a log: one row is a few pages in
-// a row, where a row for each host is a page somewhere for each host. The hosts
+// changes go as one record into a log (see changes.go): that is a few blocks in a
+// row, where a row for each host is a page somewhere for each host. The hosts
 // as they are now are held in memory (see cache), and everybody looks there
 // first.
 //
 // What is pending is brought into the rows later, host by host in the order of
 // rows (a sweep), in transactions that are short enough for nobody to wait for
-// them; then the log's rows are deleted. Each host's row knows how far it has
+// them; then the log's records go. Each host's row knows how far it has
 // been brought (entry.applied), so a log that is read again after a crash, from
 // the beginning and in order, changes nothing twice. For the same reason the
-// number of a row of the log is never given again.
+// number of a record is never given again.
 //
-// What a row of the log cannot say is written into the tables at once, in the
-// transaction of the batch: new and removed hosts, names, credentials, and all
-// that one of the partial indexes of hosts would have to know. Of a credential,
-// the log can have the replay mark, with the host that it is granted on.
+// What a record cannot say is written into the tables at once: new and removed
+// hosts, names, credentials, and all that one of the partial indexes of hosts would
+// have to know. Then the batch's record is in the same transaction, as a row of
+// the table pending. The two are one log: numbers go through both. Of a
+// credential, the log can have the replay mark, with the host that it is granted on.
 const (
 	// A sweep begins when nobody has written for a while (Config.quiet), and goes
-	// on with each batch while something has been pending for so long or there is
+	// on after each batch while something has been pending for so long or there is
 	// too much of it (Config.pendingRoom).
 	pendingFor = 30 * time.Second
 	// sweepHosts is how many hosts a transaction of its own brings into their
-	// rows, sweepRows how many rows of the log one deletes, and sweepEvery how long
+	// rows, sweepRows how many rows of pending one deletes, and sweepEvery how long
 	// the processor is left to others in between.
 	sweepHosts = 128
 	sweepRows  = 64
 	sweepEvery = 10 * time.Millisecond
 	// logRow is how long a row of the log may be that has more than one host, in
-	// octets: it fills a page of the file. A longer one takes two and, with what
+	// octets: it fills a page of the database. A longer one takes two and, with what
 	// the pages themselves need, twice as much writing.
 	logRow = 4000
 	// maxChanges is how many changes of one host may be pending.
@@ -76,13 +77,13 @@ func (e *entry) pending() bool { return e.logged > e.applied }
 
 // backlog is what the writer knows of the log.
 type backlog struct {
-	last   int64                     // number of the newest row there ever was
-	first  int64                     // no row has a lower number
-	bytes  int                       // of the rows, about
-	since  time.Time                 // when the oldest row was written, or earlier
+	last   int64                     // number of the newest record there ever was
+	first  int64                     // no record has a lower number
+	bytes  int                       // that the records take, about
+	since  time.Time                 // when the oldest was written, or earlier
 	zones  map[dnsname.Name]struct{} // whose newest serial is in no other table
 	sweep  *sweep
-	buffer []byte // room for a row
+	buffer []byte // room for a record
 	spare  []byte // and for its last host
 }
 
@@ -94,18 +95,22 @@ func startBacklog(last int64) backlog {
 // sweep is one pass over all hosts that are pending.
 type sweep struct {
 	hosts []dnsname.Name // still to come, in the order of their rows
-	upTo  int64          // after them, no row of the log up to this one says anything new
-	bytes int            // of these rows
+	upTo  int64          // after them, no record up to this one says anything new
+	bytes int            // of these records
 	began time.Time
 }
 
 func (l *backlog) empty() bool { return l.first > l.last }
 
+// swept tells whether the sweep has brought all hosts, and only records are left
+// to go.
+func (l *backlog) swept() bool { return l.sweep != nil && len(l.sweep.hosts) == 0 }
+
 // over tells whether there is so much in the log that writers must help.
 func (w *writer) over(now time.Time) bool {
 	l := &w.backlog
 	room := w.s.cfg.pendingRoom
-	return !l.empty() && (w.s.cache.pendingBytes > room || l.bytes > room/2 || now.Sub(l.since) > pendingFor)
+	return !l.empty() && (w.s.cache.pendingBytes > room || l.bytes > room || now.Sub(l.since) > pendingFor)
 }
 
 // keep makes next the state of its host, in the log if that will do and in the
@@ -170,9 +175,9 @@ func putMarks(c *conn, e *entry) error {
 	return nil
 }
 
-// log writes what the batch keeps in the log, as one row of pending or as some
-// short ones. With them goes each zone's serial.
-func (b *batch) log() error {
+// log writes what the batch keeps in the log, as records that are no longer than
+// they may be, but of a host each at least. With them goes each zone's serial.
+func (b *batch) log(write func(id int64, text []byte) (int, error), length int) error {
 	l := &b.w.backlog
 	s := summer{make([]byte, 0, 256)}
 	var text []byte
@@ -203,10 +208,10 @@ func (b *batch) log() error {
 			text = append(strconv.AppendInt(append(text, ':'), m.at, 10), '}')
 		}
 		text = append(text, "],"...)
-		if len(text) > logRow && begin > len(logHead) {
+		if len(text) > length && begin > len(logHead) {
 			rest := append(l.spare[:0], text[begin:]...)
 			l.spare = rest
-			if err := b.logRow(append(text[:begin-1], "]}"...)); err != nil {
+			if err := b.logRecord(write, append(text[:begin-1], "]}"...)); err != nil {
 				return err
 			}
 			text = append(text[:len(logHead)], rest...)
@@ -222,18 +227,24 @@ func (b *batch) log() error {
 	}
 	text = append(bytes.TrimSuffix(text, []byte(",")), "]}"...)
 	l.buffer = text
-	return b.logRow(text)
+	return b.logRecord(write, text)
 }
 
-// logHead is how a row of the log begins.
+// logHead is how a record begins.
 const logHead = `{"hosts":[`
 
-func (b *batch) logRow(text []byte) error {
-	id := b.id + b.logged
+func (b *batch) logRecord(write func(id int64, text []byte) (int, error), text []byte) error {
+	n, err := write(b.id+b.logged, text)
 	b.logged++
-	b.logBytes += len(text)
+	b.logBytes += n
+	return err
+}
+
+// putPending writes a record as a row, and returns how much of the database it
+// takes, about.
+func (c *conn) putPending(id int64, text []byte) (int, error) {
 	// The engine has copied the text when the statement has run.
-	return b.w.conn.run("insert into pending values (?, ?, ?)", id, sumPending(id, text), unsafe.String(unsafe.SliceData(text), len(text)))
+	return len(text), c.run("insert into pending values (?, ?, ?)", id, sumPending(id, text), unsafe.String(unsafe.SliceData(text), len(text)))
 }
 
 // sumPending is the checksum of a row of pending.
@@ -244,14 +255,19 @@ func sumPending(id int64, text []byte) int64 {
 }
 
 // advance goes on with the sweep, or begins one: it brings up to n hosts into
-// their rows, and deletes rows of the log when all have been brought.
+// their rows, or, when all have been brought, has records go. The commit of that
+// is synced: what is no longer in the log is in the rows.
 func (b *batch) advance(n int) error {
 	l := &b.w.backlog
 	if l.empty() {
 		return nil
 	}
+	if l.swept() {
+		return b.shorten()
+	}
 	if l.sweep == nil {
 		l.sweep = &sweep{hosts: b.w.s.cache.pendingHosts(), upTo: l.last, bytes: l.bytes, began: b.now}
+		b.w.log.turn()
 	}
 	n = min(n, len(l.sweep.hosts))
 	for _, name := range l.sweep.hosts[:n] {
@@ -268,11 +284,21 @@ func (b *batch) advance(n int) error {
 		}
 	}
 	b.swept = n
-	if n < len(l.sweep.hosts) {
-		return nil
+	return nil
+}
+
+// shorten deletes rows of pending. When the last that the sweep has gone past is
+// deleted, the file of the log that it was in is free too.
+func (b *batch) shorten() error {
+	upTo := b.w.backlog.sweep.upTo
+	at, more, err := b.w.conn.queryInt("select id from pending where id <= ? order by id limit 1 offset ?", upTo, int64(sweepRows-1))
+	if err != nil {
+		return err
 	}
-	b.deleted = min(l.first+sweepRows-1, l.sweep.upTo)
-	b.wrote = true
+	if !more {
+		at = upTo
+	}
+	b.deleted, b.wrote = at, true
 	if err := b.w.conn.run("delete from pending where id <= ?", b.deleted); err != nil {
 		return err
 	}
@@ -301,22 +327,10 @@ func (l *backlog) committed(b *batch) {
 	}
 }
 
-// tidy brings some of what is pending into the rows while nobody writes. That is
-// not synced: what is acknowledged is in the log, until a sync is past both.
+// tidy brings some of what is pending into the rows while nobody writes.
 func (w *writer) tidy() {
-	if w.conn == nil || w.backlog.empty() {
-		return
-	}
-	err := w.conn.exec("pragma synchronous = normal")
-	if err == nil {
+	if w.conn != nil && !w.backlog.empty() {
 		w.commit(nil, sweepHosts)
-		if w.conn == nil {
-			return // it has fallen ill
-		}
-		err = w.conn.exec("pragma synchronous = full")
-	}
-	if err != nil {
-		w.fall(&batch{}, err)
 	}
 }
 
@@ -331,7 +345,7 @@ func (w *writer) flush() error {
 	return nil
 }
 
-// record is a row of pending, decoded.
+// record is one of the log, decoded.
 type record struct {
 	Hosts []item       `json:"hosts"`
 	Zones []zoneSerial `json:"zones"`
@@ -398,39 +412,95 @@ func decodePending(row []driver.Value) (id int64, r record, err error) {
 	sum, _ := row[1].(int64)
 	text, _ := row[2].(string)
 	if sum != sumPending(id, []byte(text)) {
-		err = errSum
-	} else {
-		err = json.Unmarshal([]byte(text), &r)
+		return id, r, damagedChanges(id, errSum)
 	}
-	if err != nil {
-		err = &DamagedError{fmt.Sprintf("changes number %d", id), err.Error()}
-	}
+	r, err = decodeRecord(id, text)
 	return id, r, err
 }
 
-// replay brings all that is pending in a database into its tables, and returns
-// the number of the newest row of the log that there ever was. It begins where a
-// crash left off, as often as need be. What it cannot read it does not pass over:
-// the hosts would be shown as they were, and nobody could tell which.
-func replay(c *conn) (last int64, err error) {
+func decodeRecord(id int64, text string) (r record, err error) {
+	if err = json.Unmarshal([]byte(text), &r); err != nil {
+		err = damagedChanges(id, err)
+	}
+	return r, err
+}
+
+func damagedChanges(id int64, why error) error {
+	return &DamagedError{fmt.Sprintf("changes number %d", id), why.Error()}
+}
+
+// applied is the number of the newest record that is in the tables.
+func applied(c *conn) (int64, error) {
 	text, err := note(c, noteApplied)
+	if err != nil || text == "" {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, &DamagedError{"the number of changes", err.Error()}
+	}
+	return n, nil
+}
+
+// replay brings the whole log into the tables, and has an empty one begin.
+func (w *writer) replay(c *conn) (last int64, err error) {
+	if err := w.log.close(); err != nil {
+		return 0, err
+	}
+	list, key, err := w.s.unswept(c)
 	if err != nil {
 		return 0, err
 	}
-	if text != "" {
-		if last, err = strconv.ParseInt(text, 10, 64); err != nil {
-			return 0, &DamagedError{"the number of changes", err.Error()}
+	if last, err = replay(c, list); err != nil {
+		return 0, err
+	}
+	w.log = changeLog{dir: w.s.dir, key: key}
+	return last, w.log.remove()
+}
+
+// unswept reads what the files of the log have and the tables of a database have
+// not, and with what key.
+func (s *Store) unswept(c *conn) (list []logged, key string, err error) {
+	n, err := applied(c)
+	if err != nil {
+		return nil, "", err
+	}
+	if key, err = note(c, noteLog); err != nil {
+		return nil, "", err
+	}
+	list, err = readLog(s.dir, key, n)
+	return list, key, err
+}
+
+// replay brings all that is pending in a database, and what the files of its log
+// have besides, into its tables, and returns the number of the newest record that
+// there ever was. It begins where a crash left off, as often as need be. What it
+// cannot read it does not pass over: the hosts would be shown as they were, and
+// nobody could tell which.
+func replay(c *conn, files []logged) (last int64, err error) {
+	if last, err = applied(c); err != nil {
+		return 0, err
+	}
+	if err := inTransaction(c, func() error {
+		for _, l := range files {
+			text := []byte(l.text)
+			if err := c.run("insert or ignore into pending values (?, ?, ?)", l.id, sumPending(l.id, text), l.text); err != nil {
+				return err
+			}
 		}
+		return nil
+	}); err != nil {
+		return 0, err
 	}
 	for {
-		p := newPart()
+		p := newPart(last)
 		if err := p.read(c); err != nil {
 			return 0, err
 		}
-		if p.last == 0 {
+		if p.last == last {
 			return last, nil
 		}
-		last = max(last, p.last)
+		last = p.last
 		if err := inTransaction(c, func() error { return p.write(c) }); err != nil {
 			return 0, err
 		}
@@ -442,11 +512,11 @@ type part struct {
 	hosts   map[int64]*entry     // by row; nil: there is no such row, or it is damaged
 	found   map[int64]*ddns.Host // as the rows have them
 	serials map[dnsname.Name]ddns.Serial
-	last    int64 // row of the log; 0: none is left
+	last    int64 // record
 }
 
-func newPart() part {
-	return part{hosts: map[int64]*entry{}, found: map[int64]*ddns.Host{}, serials: map[dnsname.Name]ddns.Serial{}}
+func newPart(last int64) part {
+	return part{hosts: map[int64]*entry{}, found: map[int64]*ddns.Host{}, serials: map[dnsname.Name]ddns.Serial{}, last: last}
 }
 
 func (p *part) read(c *conn) error {
@@ -458,6 +528,9 @@ func (p *part) read(c *conn) error {
 		id, r, err := decodePending(row)
 		if err != nil {
 			return err
+		}
+		if id != p.last+1 {
+			return damagedChanges(p.last+1, errors.New("they are missing"))
 		}
 		p.last = id
 		items += len(r.Hosts)
@@ -496,7 +569,7 @@ func (p *part) add(c *conn, id int64, i *item) error {
 	case e == nil || id <= e.applied:
 		return nil
 	case e.host.Name != i.host.Name:
-		return &DamagedError{fmt.Sprintf("changes number %d", id), fmt.Sprintf("they are of %s where %s is", i.host.Name, e.host.Name)}
+		return damagedChanges(id, fmt.Errorf("they are of %s where %s is", i.host.Name, e.host.Name))
 	}
 	e.host, e.logged = i.host, id
 	e.changes = append(e.changes, i.changes...)

@@ -48,7 +48,7 @@ func (w *writer) fall(b *batch, cause error) {
 
 func (w *writer) sicken(cause error) {
 	if w.conn != nil {
-		_ = w.conn.run("rollback") // SQLite may have done so already
+		_ = w.conn.end("rollback") // SQLite may have done so already
 		_ = w.conn.close()
 		w.conn = nil
 	}
@@ -104,7 +104,7 @@ func (w *writer) heal() {
 var errLost = errors.New("the disk has lost changes that were acknowledged: stop godwit, look at the disk, and restore a backup if need be")
 
 // compare brings the log into the file, and all that is pending into its tables,
-// and holds the file against what was acknowledged: each row of pending has a
+// and holds the file against what was acknowledged: each record has a
 // higher number, and each change moved the serial of its zones. What a failed
 // commit left there all the same is told to the follower, because it will be
 // there after a restart too.
@@ -126,7 +126,7 @@ func (w *writer) compare(c *conn) error {
 	if _, _, err := c.queryInt("pragma wal_checkpoint(truncate)"); err != nil {
 		return err
 	}
-	last, err := replay(c)
+	last, err := w.replay(c)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,15 @@
 package sqlite
 
-import "fmt"
+import (
+	"crypto/rand"
+	"fmt"
+)
 
 // applicationID marks a database as ours in its header: "gdwt".
 const applicationID = 0x67647774
 
 // schemaVersion is the newest format that this program knows: PRAGMA user_version.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // step is one forward migration. It runs in a transaction of its own together
 // with the new version number, so a crash leaves the version before or after.
@@ -19,7 +22,12 @@ type step struct {
 // never edited.
 var steps = []step{
 	{1, func(c *conn) error { return c.exec(schema1) }},
+	// From here on a part of the log is beside the database (docs/decisions/0015).
+	{2, newLogKey},
 }
+
+// newLogKey has the database take no record for its own that was written before.
+func newLogKey(c *conn) error { return setNote(c, noteLog, rand.Text()) }
 
 // schema1 is the first format.
 //

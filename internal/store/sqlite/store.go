@@ -4,9 +4,9 @@
 // the present state, commits all that hold in one transaction with one sync,
 // tells the follower ([Store.Follow]), and only then answers: an acknowledged
 // write is on disk and in DNS. There is no timer, so a lone writer waits for
-// one sync only. What a batch changes of hosts goes as one row into a log inside
-// the database, and from there into the hosts' rows when there is time (see
-// pending.go, docs/decisions/0007). Readers use the write-ahead log's snapshots and a cache of
+// one sync only. What a batch changes of hosts goes as one record into a log
+// beside the database, and from there into the hosts' rows when there is time (see
+// pending.go, docs/decisions/0007 and 0015). Readers use the write-ahead log's snapshots and a cache of
 // decoded hosts, and never wait for the writer.
 //
 // What must hold:
@@ -22,8 +22,8 @@
 //     neither served nor published.
 //   - Only one process has a data directory open; a lock file sees to it.
 //
-// The directory has mode 0700 and holds godwit.db (with -wal and -shm beside it
-// while it is open), seal.key and godwit.lock, all 0600.
+// The directory has mode 0700 and holds godwit.db (while it is open, with -wal and
+// -shm, godwit.changes-0 and -1 beside it), seal.key and godwit.lock, all 0600.
 package sqlite
 
 import (
@@ -36,6 +36,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"godwit/internal/ddns"
@@ -252,7 +253,7 @@ const quickCheckBytes = 64 << 20
 // openDatabase makes or migrates the database file, and says whether it was not
 // closed last time.
 func openDatabase(file string, cfg Config, steps []step) (crashed bool, err error) {
-	for _, f := range []string{file, file + "-wal", file + "-shm"} {
+	for _, f := range []string{file, file + "-wal", file + "-shm", changesName(filepath.Dir(file), 0), changesName(filepath.Dir(file), 1)} {
 		if err := tighten(f, cfg.Log); err != nil {
 			return false, err
 		}
@@ -298,14 +299,14 @@ func openDatabase(file string, cfg Config, steps []step) (crashed bool, err erro
 
 // explain adds to an error of SQLite's what to do about it.
 func explain(err error) error {
-	switch code(err) {
-	case codeFull:
+	switch c := code(err); {
+	case c == codeFull || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("the disk is full: free some space, and changes go on by themselves: %w", err)
-	case codeCorrupt, codeNotADB:
+	case c == codeCorrupt || c == codeNotADB:
 		return fmt.Errorf("the database is damaged: run godwit check, and restore a backup: %w", err)
-	case codeReadOnly:
+	case c == codeReadOnly:
 		return fmt.Errorf("the database cannot be written: look at the permissions and the mount: %w", err)
-	case codeIO:
+	case c == codeIO || errors.Is(err, syscall.EIO):
 		return fmt.Errorf("the disk fails: look at the system's log: %w", err)
 	}
 	return err

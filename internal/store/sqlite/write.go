@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -113,6 +114,7 @@ type writer struct {
 	// quiet goes off when nobody has written for a while and something is pending.
 	quiet   *time.Timer
 	backlog backlog
+	log     changeLog
 	illness
 
 	hosts, before map[dnsname.Name]*entry // room for a batch's
@@ -126,7 +128,7 @@ func newWriter(s *Store) (*writer, error) {
 	if w.conn, err = s.openWriting(); err != nil {
 		return nil, err
 	}
-	last, err := replay(w.conn)
+	last, err := w.replay(w.conn)
 	if err != nil {
 		return nil, errors.Join(explain(err), w.conn.close())
 	}
@@ -174,7 +176,11 @@ func (w *writer) run() {
 			continue
 		case <-w.closing:
 			w.drain()
-			if err := w.flush(); err != nil {
+			err := w.flush()
+			if err == nil {
+				err = w.log.remove()
+			}
+			if err = errors.Join(err, w.log.close()); err != nil {
 				w.s.cfg.Log.Error("changes stay in the log until the next start", "err", err)
 			}
 			return
@@ -223,14 +229,14 @@ func (w *writer) serve(ops []*op) {
 		if w.conn == nil {
 			w.refuse(ops)
 		} else {
-			share := 0
-			if w.over(w.s.cfg.Now()) {
-				share = 2*len(ops) + 8 // more than they add
-			}
-			w.commit(ops, share)
+			w.commit(ops, 0)
 		}
+		help := w.conn != nil && w.over(w.s.cfg.Now())
 		for _, o := range ops {
 			o.done <- o.err
+		}
+		if help {
+			w.commit(nil, 2*len(ops)+8) // more than they added
 		}
 	}
 	if alone != nil {
@@ -262,6 +268,7 @@ type batch struct {
 	serials map[dnsname.Name]ddns.Serial
 	zones   map[dnsname.Name]zoneState // that are new or differ
 	wrote   bool
+	zoned   bool // the static content of a zone has changed
 	// newHosts and newCredentials are how many more there are after the batch.
 	newHosts, newCredentials int64
 	// logged and logBytes are how many rows of pending it has written, and their
@@ -272,13 +279,14 @@ type batch struct {
 	deleted  int64
 }
 
-// commit does all writes that hold, and its share of the sweep, in one
-// transaction. It leaves the outcome of each in its err.
+// commit does all writes that hold, or a share of the sweep, at once: as one
+// record of the log if that can say it all, else in one transaction, the record
+// in the table pending. It leaves the outcome of each write in its err.
 func (w *writer) commit(ops []*op, share int) {
 	b := &batch{w: w, now: w.s.cfg.Now(), id: w.backlog.last + 1}
 	begun := false
 	err := guard(func() error {
-		if err := w.conn.run("begin immediate"); err != nil {
+		if err := w.conn.beginLater(len(ops) > 0 || w.backlog.swept()); err != nil {
 			return err
 		}
 		for _, o := range ops {
@@ -292,14 +300,18 @@ func (w *writer) commit(ops []*op, share int) {
 			}
 		}
 		if !b.wrote {
-			return w.conn.run("rollback")
+			return w.conn.end("rollback")
 		}
-		if err := errors.Join(b.log(), b.writeZones(), b.writeCounts()); err != nil {
-			return err
+		write, rowLength := w.log.append, math.MaxInt
+		if w.conn.later.begun || b.zoned {
+			write, rowLength = w.conn.putPending, logRow
 		}
 		begun = true
 		w.s.cache.begin(b.hosts)
-		if err := w.conn.run("commit"); err != nil {
+		if err := errors.Join(b.log(write, rowLength), b.writeZones(), b.writeCounts()); err != nil {
+			return err
+		}
+		if err := w.conn.end("commit"); err != nil {
 			return err
 		}
 		// DNS first: whoever sees the new state in the store finds it in DNS too.
@@ -312,6 +324,9 @@ func (w *writer) commit(ops []*op, share int) {
 		w.s.counts.hosts.Add(b.newHosts)
 		w.s.counts.credentials.Add(b.newCredentials)
 		w.backlog.committed(b)
+		if w.backlog.sweep == nil {
+			w.log.free(w.backlog.first - 1)
+		}
 		return nil
 	})
 	if begun {
@@ -484,6 +499,7 @@ func (s *Store) Zone(ctx context.Context, apex dnsname.Name, fingerprint []byte)
 		if z.serial == 0 || string(z.fingerprint) != string(fingerprint) {
 			z.serial, z.fingerprint = z.serial.Next(b.now), append([]byte(nil), fingerprint...)
 			b.setZone(apex, z)
+			b.zoned = true
 		}
 		serial = z.serial
 		return nil
