@@ -92,7 +92,12 @@ func (r *clientRig) port() int {
 }
 
 // server is what clients call the server.
-func (r *clientRig) server() string { return "localhost:" + strconv.Itoa(r.port()) }
+func (r *clientRig) server() string {
+	if r.scheme == "http" {
+		return r.address() // its daemon is at ::1 too
+	}
+	return "localhost:" + strconv.Itoa(r.port())
+}
 
 // address is server for clients to which a name without a dot is none.
 func (r *clientRig) address() string { return v4(r.port()) }
