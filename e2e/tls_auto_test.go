@@ -87,7 +87,7 @@ func TestTLSAuto(t *testing.T) {
 	needProgram(t, "curl")
 	port := freePort(t)
 	ca := newPebble(t, port)
-	d := serve(t, launch{args: []string{"--https", v4(port), "--tls", "auto", "--url", fmt.Sprintf("https://%s:%d", ownName, port),
+	d := serve(t, launch{args: []string{"--https", v4(port), "--ns", ownName + "=127.0.0.1", "--tls", "auto", "--url", fmt.Sprintf("https://%s:%d", ownName, port),
 		"--acme-directory", ca.directory, "--acme-ca", ca.ca}})
 
 	// HTTP and DNS serve; HTTPS says no at the handshake.
@@ -219,8 +219,10 @@ func TestTLSAutoRefused(t *testing.T) {
 	if answer, err := res.ask("_acme-challenge."+ownName, dns.TypeTXT); err != nil || answer.Rcode != dns.RcodeNameError {
 		t.Errorf("DNS shows %v (%v)", answer, err)
 	}
-	if !strings.Contains(d.output(), "agreeing to its terms of service") {
-		t.Error("nobody is told of the terms")
+	for _, want := range []string{"agreeing to its terms of service", ownName + ", a name of the certificate, has no address"} {
+		if !strings.Contains(d.output(), want) {
+			t.Errorf("nobody is told: %s", want)
+		}
 	}
 
 	ca.stop()

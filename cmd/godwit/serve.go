@@ -47,8 +47,8 @@ Examples:
     godwit serve --zone dyn.example.com --dns 192.0.2.1:53 --http 192.0.2.1:80 \
         --ns ns1.dyn.example.com=192.0.2.1 --data /var/lib/godwit
 
-    godwit serve --zone dyn.example.com --dns 192.0.2.1:53 --https 192.0.2.1:443 \
-        --tls auto --url https://ddns.dyn.example.com
+    godwit serve --zone dyn.example.com --dns 192.0.2.1:53 --ns ddns.dyn.example.com=192.0.2.1 \
+        --https 192.0.2.1:443 --tls auto --url https://ddns.dyn.example.com
 
     godwit serve --zone dyn.example.com --publish route53 --http 192.0.2.1:80
 
@@ -186,6 +186,7 @@ func open(ctx context.Context, settings *config.Serve, log *slog.Logger) (_ *dae
 		return nil, err
 	}
 	d.tend(ctx, loaded)
+	d.lookForAddresses()
 
 	if err := d.listenDNS(ctx); err != nil {
 		return nil, err

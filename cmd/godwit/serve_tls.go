@@ -54,6 +54,22 @@ func (d *daemon) proveByTLS(why string) {
 	}
 }
 
+// lookForAddresses warns of names of the certificate that are in a zone of this
+// server and have no address there.
+func (d *daemon) lookForAddresses() {
+	for _, name := range d.settings.TLSNames {
+		z := d.authority.Zones().Find([]byte(name.Wire()), typeA)
+		if z == nil || d.settings.Route53 {
+			continue
+		}
+		found := append(lookup(z, name, typeA), lookup(z, name, typeAAAA)...)
+		if !slices.ContainsFunc(found, func(r record) bool { return r.addr.IsValid() }) {
+			d.warn(fmt.Sprintf("%s, a name of the certificate, has no address in zone %s, so no client finds this server by it; "+
+				"give one with --ns %s=ADDRESS, in a zone file, or with godwit host add", name, z.Apex(), name))
+		}
+	}
+}
+
 // tlsConfig is for the listeners; nil: no TLS.
 func (d *daemon) tlsConfig() *tls.Config {
 	switch {
