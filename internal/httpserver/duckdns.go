@@ -40,8 +40,12 @@ func (s *Server) duckDNS(ctx context.Context, in *routerRequest, p *paramSet) ro
 	if away := in.turnedAway(who); away != nil {
 		refusal = away
 	}
-	domains := p.get(pDomains, pDomains)
-	if strings.Count(domains, ",") >= routerHosts {
+	var room [routerHosts]dyndns2Line
+	lines, named := readHosts(room[:0], p.get(pDomains, pDomains), s.duckDNSName)
+	switch {
+	case named == 0:
+		refusal = badName()
+	case named > routerHosts:
 		refusal = tooManyHosts()
 	}
 	if refusal != nil {
@@ -50,14 +54,13 @@ func (s *Server) duckDNS(ctx context.Context, in *routerRequest, p *paramSet) ro
 	}
 	var first *ddns.Host
 	changed := false
-	for domain := range strings.SplitSeq(domains, ",") {
-		name, err := s.duckDNSName(strings.Trim(domain, " \t"))
+	for i := range lines {
 		var done routerDone
-		if err != nil {
+		if lines[i].word != "" { // no name
 			done.refusal = badName()
 			s.logUpdate(ctx, nowhere, doorDuckDNS, in.source, in.agent, ddns.Outcome{}, done.refusal)
 		} else {
-			done = s.routerUpdate(ctx, in, doorDuckDNS, name, who.proof, &want)
+			done = s.routerUpdate(ctx, in, doorDuckDNS, lines[i].name, who.proof, &want)
 		}
 		if done.refusal == nil {
 			changed = changed || done.changed

@@ -57,13 +57,11 @@ func (s *Server) router(name string, door func(*Server, context.Context, routerR
 	return func(w http.ResponseWriter, r *http.Request) {
 		in := s.routerRequest(r)
 		if r.Method == http.MethodPost {
-			var err error
-			if in.form, err = readForm(w, r); err != nil {
-				s.refused(name, nowhere, in.source, in.agent, err)
-				h := &httpError{string(ddns.Malformed), err.Error(), "send it again"}
-				_ = errors.As(err, &h)
-				w.Header().Set("Godwit-Reason", h.code)
-				s.refuse(w, h.code, h.why, h.fix)
+			var refusal *httpError
+			if in.form, refusal = readForm(w, r); refusal != nil {
+				s.refused(name, nowhere, in.source, in.agent, refusal)
+				w.Header().Set("Godwit-Reason", refusal.code)
+				s.refuse(w, refusal.code, refusal.why, refusal.fix)
 				return
 			}
 		}
@@ -80,7 +78,7 @@ func (s *Server) routerRequest(r *http.Request) routerRequest {
 }
 
 // readForm reads the body of a POST, which is a form or nothing.
-func readForm(w http.ResponseWriter, r *http.Request) (string, error) {
+func readForm(w http.ResponseWriter, r *http.Request) (string, *httpError) {
 	body, whole := readBody(r, make([]byte, routerForm+1))
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
@@ -215,7 +213,7 @@ func (s *Server) dyndns2(ctx context.Context, in routerRequest) routerReply {
 func (s *Server) dyndns2Reply(ctx context.Context, in *routerRequest, p *paramSet) routerReply {
 	who := in.credential(p)
 	var room [routerHosts]dyndns2Line
-	lines, named := readHosts(room[:0], dyndns2Hosts(p, who.user))
+	lines, named := readHosts(room[:0], dyndns2Hosts(p, who.user), dnsname.Parse)
 	want, refusal := readWanted(p, in.source.Addr)
 	word := "dnserr"
 	if away := in.turnedAway(who); away != nil {
@@ -265,7 +263,7 @@ func (s *Server) dyndns2Reply(ctx context.Context, in *routerRequest, p *paramSe
 // of the credential.
 func dyndns2Hosts(p *paramSet, user string) string {
 	list := p.get(pHostname, pH)
-	if strings.EqualFold(list, "YES") || strings.Trim(list, ", ") == "" {
+	if strings.EqualFold(list, "YES") || strings.Trim(list, ", \t") == "" {
 		list = ""
 		if strings.Contains(user, ".") {
 			list = user
@@ -277,7 +275,7 @@ func dyndns2Hosts(p *paramSet, user string) string {
 // readHosts reads a list of host names into lines, which has room for
 // routerHosts, and counts them. What is no name has a word already. An empty list
 // is one line without a name.
-func readHosts(lines []dyndns2Line, list string) ([]dyndns2Line, int) {
+func readHosts(lines []dyndns2Line, list string, parse func(string) (dnsname.Name, error)) ([]dyndns2Line, int) {
 	if list == "" {
 		return append(lines, dyndns2Line{}), 1
 	}
@@ -293,7 +291,7 @@ func readHosts(lines []dyndns2Line, list string) ([]dyndns2Line, int) {
 		}
 		var l dyndns2Line
 		var err error
-		if l.name, err = dnsname.Parse(text); err != nil || l.name.IsZero() {
+		if l.name, err = parse(text); err != nil || l.name.IsZero() {
 			l = dyndns2Line{word: "notfqdn", reason: ddns.Malformed}
 		}
 		lines = append(lines, l)
