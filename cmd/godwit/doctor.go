@@ -3,10 +3,14 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/netip"
+	"strings"
 	"time"
 
+	"godwit/internal/api"
 	"godwit/internal/client"
+	"godwit/internal/ddns"
 	"godwit/internal/doctor"
 )
 
@@ -46,11 +50,17 @@ func (c doctorCommand) Run(a *app) error {
 	defer server.Close()
 	ctx, cancel := context.WithTimeout(a.ctx, doctorTime)
 	defer cancel()
+	var report doctor.Report
 	of, err := c.facts(ctx, a, server)
-	if err != nil {
+	p, answered := errors.AsType[*api.Problem](err)
+	switch {
+	case answered && p.Code == string(ddns.Unavailable) && of.Host.Host == "":
+		report = doctor.Unreadable(c.Name.String(), p.Detail, p.Help)
+	case err != nil:
 		return err
+	default:
+		report = doctor.Examine(ctx, config, of)
 	}
-	report := doctor.Examine(ctx, config, of)
 	if a.ctx.Err() != nil {
 		return a.ctx.Err()
 	}
@@ -114,6 +124,11 @@ func (c doctorCommand) facts(ctx context.Context, a *app, server *client.Client)
 		of.NotListed = err.Error()
 	}
 	of.Listed = in.RRsets
+	if strings.HasPrefix(c.Target, awsTarget) && of.Host.Seed && of.Host.Router == "" {
+		if of.Twins, err = twins(ctx, server, of.Host.Host); err != nil {
+			a.say("Warning: the secrets of all hosts could not be compared: %s", err)
+		}
+	}
 	return of, nil
 }
 

@@ -227,7 +227,7 @@ func TestDoctorOtherServers(t *testing.T) {
 	parent := netip.MustParseAddrPort("127.0.0.2:" + tr.port)
 	tr.resolver = relay(t, netip.MustParseAddrPort("127.0.0.3:"+tr.port), parent)
 	r := tr.examine(1, name)
-	tr.wrong(r, map[string]string{"name server ns2.dyn.example.com": "127.0.0.3 answers 127.0.0.7, and 127.0.0.1 is stored; it is ", "resolver": "says 127.0.0.7, and 127.0.0.1 is stored; it may hold that for 1m0s more"})
+	tr.wrong(r, map[string]string{"name server ns2.dyn.example.com": "127.0.0.3 answers 127.0.0.7, and 127.0.0.1 is stored", "resolver": "says 127.0.0.7, and 127.0.0.1 is stored; it may hold that for 1m0s more"})
 	if !strings.Contains(strings.Join(r.Do, "\n"), "wait 1m0s") {
 		t.Errorf("to do: %q", r.Do)
 	}

@@ -73,6 +73,23 @@ func awsDoctor(t *testing.T, moto string) {
 		t.Errorf("%+v", f)
 	}
 
+	// Rows as others make them: one secret for two, and a type that is none.
+	if f := finding("secret"); f.Check != "" {
+		t.Errorf("%+v", f)
+	}
+	i.put("cam.dyn.example.com", "shared_secret_1")
+	if f := finding("secret"); f.State != doctor.Wrong || !strings.Contains(f.What, "cam.dyn.example.com") {
+		t.Errorf("%+v", f)
+	}
+	text := func(s string) map[string]string { return map[string]string{"S": s} }
+	if err := i.Call("dynamodb", "DynamoDB_20120810.PutItem", map[string]any{"TableName": i.name, "Item": map[string]any{"hostname": text("odd.dyn.example.com"),
+		"data": text(`{"route_53_zone_id": "` + i.zone + `","route_53_record_ttl": 60,"shared_secret": "shared_secret_3","route_53_record_type":"MX"}`)}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if r := call("", "doctor", "odd.dyn.example.com", "--resolver", nobody); r.code != 1 || !strings.Contains(r.stdout, "✗ host  it cannot be read: ") || !strings.Contains(r.stdout, `route_53_record_type is "MX", not A or AAAA`) {
+		t.Errorf("%+v", r)
+	}
+
 	// What stands in the host's place, and what the operator may not read.
 	i.put("www.dyn.example.com", "shared_secret_2")
 	i.DNS.Put(i.zone, awstest.RecordSet{Name: "www.dyn.example.com.", Type: "CNAME", TTL: 60, Values: []string{"tv.dyn.example.com."}})

@@ -333,7 +333,7 @@ func (e *exam) late(serial, has uint32) string {
 	case d < 0:
 		return "Another server answers in this one's place, perhaps an older installation: stop it, or take it out of the NS records"
 	}
-	return "Look again: the change may have come meanwhile. If it stays, restart the server, and report it"
+	return "Look again: the change may have come meanwhile. If it stays, another server answers in this one's place: stop it, or take it out of the NS records"
 }
 
 // followers compares what the first server that answers says of the names behind

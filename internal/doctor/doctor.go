@@ -47,6 +47,8 @@ type Case struct {
 	// NotListed says why the provider's records are not known; "": they are, or
 	// there is none.
 	NotListed string
+	// Twins are other hosts that have a shared secret of this one.
+	Twins []string
 	// Flag is how commands that are printed name the installation: " --target X".
 	Flag string
 }
@@ -101,6 +103,12 @@ func Examine(ctx context.Context, c Config, in Case) Report {
 		}
 	}
 	return e.out
+}
+
+// Unreadable is the report of a host that is stored in a way that cannot be read.
+func Unreadable(host, why, fix string) Report {
+	do := []string{cmp.Or(fix, "Mend what is stored of it; until then it is neither updated nor published")}
+	return Report{Host: host, Findings: []Finding{{"host", Wrong, "it cannot be read: " + why, do}}, Do: do}
 }
 
 // exam is one examination.

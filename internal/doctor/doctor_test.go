@@ -85,6 +85,7 @@ func TestStored(t *testing.T) {
 		{"provider wrong", func(c *doctor.Case) {
 			c.Listed = []api.RRset{{Name: "nas.dyn.example.com", Type: "A", Values: []string{"192.0.2.9"}}}
 		}, "provider", doctor.Wrong, "it has 192.0.2.9, and 192.0.2.1 is stored", "Somebody else"},
+		{"twins", func(c *doctor.Case) { c.Twins = []string{"cam.dyn.example.com"} }, "secret", doctor.Wrong, "is that of cam.dyn.example.com too", "godwit host rotate nas"},
 		{"provider not known", func(c *doctor.Case) { c.NotListed = "a CNAME at nas.dyn.example.com" }, "provider", doctor.Wrong, "cannot be compared: a CNAME at", "console"},
 		{"provider empty", func(c *doctor.Case) { c.Listed = []api.RRset{} }, "provider", doctor.Wrong, "it has nothing", ""},
 		{"resolver does not answer", func(*doctor.Case) {}, "delegation", doctor.Note, "192.0.2.53:53 cannot be asked", "--resolver"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"godwit/internal/api"
@@ -47,6 +48,9 @@ func (e *exam) stored() {
 		return c.State == "active" && c.Kind != "join" && (c.Expires.IsZero() || c.Expires.After(e.now))
 	}) {
 		e.find(Wrong, "credentials", "none that is good: nobody can update the host", "Make one: "+e.command("host token add"))
+	}
+	if len(e.Twins) > 0 {
+		e.find(Wrong, "secret", "its shared secret is that of "+strings.Join(e.Twins, " and ")+" too, so that what proves one can prove the other", "Give it a secret of its own, and tell its client: "+e.command("host rotate"))
 	}
 	if e.Status != nil {
 		for _, w := range e.Status.Warnings {
