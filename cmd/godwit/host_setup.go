@@ -102,6 +102,9 @@ func (c hostSetupCommand) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if host.Router != "" {
+		return fmt.Errorf("%s is a follower of %s, whose updates move it; set that up: godwit host setup %[2]s%s", host.Host, host.Router, c.targetFlag(a))
+	}
 	var mark uint64
 	if c.Wait { // from before anything can be sent
 		seen, err := server.Requests(a.ctx, "", 0)

@@ -115,8 +115,11 @@ func strangeName(ctx context.Context, server *client.Client, r api.Request) stri
 	case r.Outcome == api.Changed || r.Outcome == api.Unchanged:
 		return ""
 	}
-	if _, err := server.ShowHost(ctx, r.Host); isAbsent(err) {
+	switch h, err := server.ShowHost(ctx, r.Host); {
+	case isAbsent(err):
 		return "asked for " + r.Host + ", which is no host here"
+	case err == nil && h.Router != "":
+		return "asked for " + r.Host + ", which moves with " + h.Router + ": name that one"
 	}
 	return ""
 }

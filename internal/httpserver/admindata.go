@@ -172,8 +172,10 @@ func (s *Server) exportHosts(w http.ResponseWriter, r *http.Request) {
 	x := exporter{s: s, out: newStream(w, "application/json"), secrets: secrets}
 	if single.IsZero() {
 		err = x.all(r.Context())
+	} else if h, _, findErr := s.Service.Find(r.Context(), single); findErr == nil {
+		err = x.one(r.Context(), h.Name) // a follower goes with its router
 	} else {
-		err = x.one(r.Context(), single)
+		err = findErr
 	}
 	if err == nil {
 		err = x.end()
