@@ -74,7 +74,7 @@ func NewRecent() *Recent {
 
 // Note keeps a request. It is a [Config.Noted].
 func (r *Recent) Note(req Request) {
-	key := recentKey{req.Host, networkOf(req.Source), req.Outcome}
+	key := recentKey{req.Host, callerNetwork(req.Source), req.Outcome}
 	class := &r.classes[0]
 	if !req.proven() {
 		class = &r.classes[1]
@@ -104,8 +104,8 @@ func (r Request) proven() bool {
 	return false
 }
 
-// networkOf is what one household or provider's customer has of addresses.
-func networkOf(a netip.Addr) netip.Prefix {
+// callerNetwork is what one household or provider's customer has of addresses.
+func callerNetwork(a netip.Addr) netip.Prefix {
 	bits := 48
 	if a.Is4() {
 		bits = 24
