@@ -292,3 +292,32 @@ func TestSharedTokensTravel(t *testing.T) {
 		v.must(t, at(made, n.String(), home, set(ddns.TypeA, "192.0.2.77")))
 	}
 }
+
+// TestImportSharesNoSeedSecret: what answers the seed's proof at one host comes to
+// no other by an import either.
+func TestImportSharesNoSeedSecret(t *testing.T) {
+	w := newWorld(t)
+	made := w.add(t, "a.dyn.example.org")
+	e, err := w.ExportHost(made.Host, []*ddns.Credential{made.Credential}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Name = named("b.dyn.example.org")
+	got, err := w.ImportHosts(t.Context(), []ddns.ExportedHost{e})
+	if err != nil || got.Added != 0 || !strings.Contains(got.Skipped[0].Why, "a.dyn.example.org") {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := w.Set(t.Context(), made.Host.Name, ddns.Settings{SeedOff: new(true)}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = w.ImportHosts(t.Context(), []ddns.ExportedHost{e}); err != nil || got.Added != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got := w.lists(t, made.Credential.ID, "a", "b"); len(got) != 2 {
+		t.Errorf("listed at %v", got)
+	}
+	u := at(made, "b.dyn.example.org", home)
+	u.Proof = seedProof(u.Source, "b.dyn.example.org", made.Token)
+	_, err = w.Update(t.Context(), u)
+	wantCode(t, err, ddns.BadProof)
+}
