@@ -24,6 +24,10 @@ type Limits struct {
 	// PerSource is how many of them one IPv4 address or IPv6 /64 may have; a
 	// listed proxy and a Unix socket may have all. 0: 128.
 	PerSource int
+	// PerNetwork is how many one IPv4 /24 or IPv6 /48 may have, so that who has one
+	// cannot keep everybody else out; a listed proxy, loopback and a Unix socket may
+	// have all. 0: a quarter of Connections.
+	PerNetwork int
 	// ReadHeader bounds the TLS handshake and a request's header, Read the whole
 	// request, Write the answer counted from the end of the header, Idle the time
 	// between two requests. 0: 5 s, 10 s, 20 s, 30 s. Where requests pass net/http by
@@ -41,6 +45,11 @@ func (l *Limits) fill() {
 	}
 	number(&l.Connections, 4096)
 	number(&l.PerSource, 128)
+	quarter := (l.Connections + 3) / 4
+	if l.Connections < 0 {
+		quarter = -1
+	}
+	number(&l.PerNetwork, quarter)
 	length := func(p *time.Duration, d time.Duration) {
 		if *p <= 0 {
 			*p = d
@@ -134,16 +143,16 @@ func (s *Server) lasting(next http.Handler) http.Handler {
 
 // gate counts connections and refuses those above the limits.
 type gate struct {
-	all, perSource int
-	exempt         func(netip.Addr) bool // from perSource
+	all, perSource, perNetwork int
+	exempt                     func(netip.Addr) bool // from the latter two
 
 	mu      sync.Mutex // guards following
 	open    int
-	sources map[netip.Prefix]int
+	sources map[netip.Prefix]int // and networks
 }
 
 func (s *Server) newGate() *gate {
-	return &gate{all: s.Limits.Connections, perSource: s.Limits.PerSource, exempt: s.trusts, sources: make(map[netip.Prefix]int)}
+	return &gate{all: s.Limits.Connections, perSource: s.Limits.PerSource, perNetwork: s.Limits.PerNetwork, exempt: s.trusts, sources: make(map[netip.Prefix]int)}
 }
 
 // enter lets a connection in or not. source is what leave must be given.
@@ -164,10 +173,13 @@ func (g *gate) enter(peer net.Addr) (source netip.Prefix, ok bool) {
 		return source, false
 	}
 	if source.IsValid() {
-		if g.perSource >= 0 && g.sources[source] >= g.perSource {
+		network := callerNetwork(source.Addr())
+		if g.perSource >= 0 && g.sources[source] >= g.perSource ||
+			g.perNetwork >= 0 && g.sources[network] >= g.perNetwork && !source.Addr().IsLoopback() {
 			return source, false
 		}
 		g.sources[source]++
+		g.sources[network]++
 	}
 	g.open++
 	return source, true
@@ -178,8 +190,10 @@ func (g *gate) leave(source netip.Prefix) {
 	defer g.mu.Unlock()
 	g.open--
 	if source.IsValid() {
-		if g.sources[source]--; g.sources[source] == 0 {
-			delete(g.sources, source)
+		for _, p := range [...]netip.Prefix{source, callerNetwork(source.Addr())} {
+			if g.sources[p]--; g.sources[p] == 0 {
+				delete(g.sources, p)
+			}
 		}
 	}
 }
