@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
 	"godwit/internal/httpserver"
 )
 
@@ -294,5 +295,16 @@ func TestOneUpdateEach(t *testing.T) {
 	events, err := o.store.Events(t.Context(), o.show(host1).Name)
 	if err != nil || !slices.ContainsFunc(events, func(e ddns.Event) bool { return e.Door == "dyndns2" && e.Source.String() == away }) {
 		t.Errorf("%v in the history: %v", events, err)
+	}
+}
+
+// TestNoDefaultZone: with several zones and none that is said, a label is no host.
+func TestNoDefaultZone(t *testing.T) {
+	o := newRouterRig(t, func(_ *ddns.Config, c *httpserver.Config) { c.DefaultZone = dnsname.Name{} })
+	if w := o.raw(away, at("duckdns", "host1", "url")); w.Body.String() != "KO" {
+		t.Error(whole(w))
+	}
+	if w := o.raw(away, at("duckdns", host1, "url")); w.Body.String() != "OK" {
+		t.Error(whole(w))
 	}
 }
