@@ -72,7 +72,7 @@ func NewService(c Config) (*Service, error) {
 		checks: newTurns(2*runtime.GOMAXPROCS(0), 512*runtime.GOMAXPROCS(0)),
 	}
 	if c.Publisher == nil || c.Deferred { // else an update waits for another system, which has limits of its own
-		s.load = newLoad(updatesPerProcessor * runtime.GOMAXPROCS(0))
+		s.load = newLoad(updatesPerProcessor * min(runtime.NumCPU(), runtime.GOMAXPROCS(0)))
 	}
 	decoy, secret := NewToken(decoyName, time.Time{})
 	var err error
