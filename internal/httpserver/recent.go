@@ -2,7 +2,6 @@ package httpserver
 
 import (
 	"cmp"
-	"container/list"
 	"context"
 	"net/netip"
 	"slices"
@@ -39,12 +38,14 @@ type Recent struct {
 	classes [2]recentClass
 }
 
-// recentClass is the requests whose proof held, or all others.
+// recentClass is the requests whose proof held, or all others. Each entry is in
+// three lists, of all entries, of its host's and of its network's, the longest quiet
+// first: whatever comes, a few links are moved and nothing is searched.
 type recentClass struct {
-	byKey     map[recentKey]*list.Element
-	byAge     list.List // of *recentEntry, the longest quiet first
-	byHost    map[dnsname.Name][]*list.Element
-	byNetwork map[netip.Prefix][]*list.Element
+	byKey    map[recentKey]*recentEntry
+	all      recentList
+	hosts    map[dnsname.Name]*recentList
+	networks map[netip.Prefix]*recentList
 }
 
 type recentKey struct {
@@ -59,15 +60,56 @@ type recentEntry struct {
 	mark   uint64
 	first  time.Time
 	count  uint64
+
+	host, network *recentList // host is nil if none was named
+	links         [3]struct{ prev, next *recentEntry }
+}
+
+// The lists that an entry is in.
+const (
+	ofAll = iota
+	ofHost
+	ofNetwork
+)
+
+// recentList is linked through its entries.
+type recentList struct {
+	first, last *recentEntry
+	n           int
+}
+
+// append makes an entry the newest of its list of that kind.
+func (l *recentList) append(kind int, e *recentEntry) {
+	e.links[kind].prev, e.links[kind].next = l.last, nil
+	if l.last != nil {
+		l.last.links[kind].next = e
+	} else {
+		l.first = e
+	}
+	l.last = e
+	l.n++
+}
+
+func (l *recentList) remove(kind int, e *recentEntry) {
+	link := e.links[kind]
+	if link.prev != nil {
+		link.prev.links[kind].next = link.next
+	} else {
+		l.first = link.next
+	}
+	if link.next != nil {
+		link.next.links[kind].prev = link.prev
+	} else {
+		l.last = link.prev
+	}
+	l.n--
 }
 
 // NewRecent returns one that keeps nothing yet.
 func NewRecent() *Recent {
 	r := &Recent{}
 	for i := range r.classes {
-		r.classes[i].byKey = make(map[recentKey]*list.Element)
-		r.classes[i].byHost = make(map[dnsname.Name][]*list.Element)
-		r.classes[i].byNetwork = make(map[netip.Prefix][]*list.Element)
+		r.classes[i] = recentClass{byKey: make(map[recentKey]*recentEntry), hosts: make(map[dnsname.Name]*recentList), networks: make(map[netip.Prefix]*recentList)}
 	}
 	return r
 }
@@ -82,14 +124,16 @@ func (r *Recent) Note(req Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mark++
-	at, known := class.byKey[key]
-	if !known {
-		at = class.add(key, req.Time)
+	e := class.byKey[key]
+	if e == nil {
+		e = class.add(key)
+		e.first, e.count = req.Time, 0
+	} else {
+		class.unlink(e)
 	}
-	e := at.Value.(*recentEntry)
 	e.newest, e.mark = req, r.mark
 	e.count++
-	class.byAge.MoveToBack(at)
+	class.link(e)
 }
 
 // proven tells whether the sender's proof held, as far as the outcome says. Limits
@@ -117,48 +161,67 @@ func callerNetwork(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// add makes room for an entry and adds it.
-func (c *recentClass) add(key recentKey, now time.Time) *list.Element {
-	// Who names no host shares one place with all others who do not: the network's
-	// bound is enough there.
-	if l := c.byHost[key.host]; len(l) >= recentHost && !key.host.IsZero() {
-		c.remove(quietest(l))
+// add makes room for an entry, and it, without links.
+func (c *recentClass) add(key recentKey) *recentEntry {
+	// Who names no host has no host's bound: the network's is enough there.
+	var host *recentList
+	if !key.host.IsZero() {
+		if host = c.hosts[key.host]; host == nil {
+			host = &recentList{}
+			c.hosts[key.host] = host
+		}
 	}
-	if l := c.byNetwork[key.network]; len(l) >= recentNetwork {
-		c.remove(quietest(l))
+	network := c.networks[key.network]
+	if network == nil {
+		network = &recentList{}
+		c.networks[key.network] = network
+	}
+	var e *recentEntry // one that goes is used again
+	if host != nil && host.n >= recentHost {
+		e = c.remove(host.first, host, network)
+	}
+	if network.n >= recentNetwork {
+		e = c.remove(network.first, host, network)
 	}
 	if len(c.byKey) >= recentTotal {
-		c.remove(c.byAge.Front())
+		e = c.remove(c.all.first, host, network)
 	}
-	at := c.byAge.PushBack(&recentEntry{key: key, first: now})
-	c.byKey[key] = at
-	if !key.host.IsZero() {
-		c.byHost[key.host] = append(c.byHost[key.host], at)
+	if e == nil {
+		e = &recentEntry{}
 	}
-	c.byNetwork[key.network] = append(c.byNetwork[key.network], at)
-	return at
+	e.key, e.host, e.network = key, host, network
+	c.byKey[key] = e
+	return e
 }
 
-func quietest(l []*list.Element) *list.Element {
-	return slices.MinFunc(l, func(a, b *list.Element) int {
-		return cmp.Compare(a.Value.(*recentEntry).mark, b.Value.(*recentEntry).mark)
-	})
-}
-
-func (c *recentClass) remove(at *list.Element) {
-	key := c.byAge.Remove(at).(*recentEntry).key
-	delete(c.byKey, key)
-	removeFrom(c.byHost, key.host, at)
-	removeFrom(c.byNetwork, key.network, at)
-}
-
-func removeFrom[K comparable](m map[K][]*list.Element, key K, at *list.Element) {
-	left := slices.DeleteFunc(m[key], func(e *list.Element) bool { return e == at })
-	if len(left) == 0 {
-		delete(m, key)
-		return
+// remove takes an entry out and returns it. Lists that are empty then go too, but
+// for two that are about to be used.
+func (c *recentClass) remove(e *recentEntry, host, network *recentList) *recentEntry {
+	c.unlink(e)
+	delete(c.byKey, e.key)
+	if e.host != nil && e.host.n == 0 && e.host != host {
+		delete(c.hosts, e.key.host)
 	}
-	m[key] = left
+	if e.network.n == 0 && e.network != network {
+		delete(c.networks, e.key.network)
+	}
+	return e
+}
+
+func (c *recentClass) link(e *recentEntry) {
+	c.all.append(ofAll, e)
+	e.network.append(ofNetwork, e)
+	if e.host != nil {
+		e.host.append(ofHost, e)
+	}
+}
+
+func (c *recentClass) unlink(e *recentEntry) {
+	c.all.remove(ofAll, e)
+	e.network.remove(ofNetwork, e)
+	if e.host != nil {
+		e.host.remove(ofHost, e)
+	}
 }
 
 // List is what is kept of a host, and of those who named no host of this
@@ -169,11 +232,7 @@ func (r *Recent) List(_ context.Context, host dnsname.Name, after uint64) (api.R
 	defer r.mu.Unlock()
 	out := api.Requests{Requests: []api.Request{}, Mark: r.mark}
 	for i := range r.classes {
-		for at := r.classes[i].byAge.Back(); at != nil; at = at.Prev() {
-			e := at.Value.(*recentEntry)
-			if e.mark <= after {
-				break
-			}
+		for e := r.classes[i].all.last; e != nil && e.mark > after; e = e.links[ofAll].prev {
 			if host.IsZero() || e.key.host.IsZero() || e.key.host == host {
 				out.Requests = append(out.Requests, e.api())
 			}

@@ -1,11 +1,14 @@
 package httpserver_test
 
 import (
+	"context"
 	"encoding/binary"
 	"net/netip"
 	"strconv"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"godwit/internal/api"
 	"godwit/internal/dnsname"
@@ -114,6 +117,46 @@ func TestRecentFlood(t *testing.T) {
 	}
 }
 
+// TestRecentIsBounded holds any order of requests to the bounds, and to having the
+// newest.
+func TestRecentIsBounded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := httpserver.NewRecent()
+		for i := range rapid.IntRange(1, 3000).Draw(t, "requests") {
+			host := "h" + strconv.Itoa(rapid.IntRange(0, 40).Draw(t, "host")) + ".dyn.example.com"
+			source := netip.AddrFrom4([4]byte{192, 0, byte(rapid.IntRange(0, 60).Draw(t, "network")), 1})
+			last := requestAt(i, host, source.String(), rapid.SampledFrom([]string{"changed", "unchanged", "bad-proof", "malformed"}).Draw(t, "outcome"))
+			r.Note(last)
+			if i%500 != 0 {
+				continue
+			}
+			out, err := r.List(context.Background(), dnsname.Name{}, 0)
+			if err != nil || len(out.Requests) == 0 || !out.Requests[0].Time.Equal(last.Time) || out.Requests[0].Host != host {
+				t.Fatalf("the newest is not there: %v", err)
+			}
+			hosts, networks := map[string]int{}, map[string]int{}
+			for _, e := range out.Requests {
+				class := "others"
+				if e.Outcome == "changed" || e.Outcome == "unchanged" {
+					class = "proven"
+				}
+				hosts[class+e.Host]++
+				networks[class+e.Source.String()]++
+			}
+			for key, n := range hosts {
+				if n > 16 {
+					t.Fatalf("%d entries of %s", n, key)
+				}
+			}
+			for key, n := range networks {
+				if n > 32 {
+					t.Fatalf("%d entries of %s", n, key)
+				}
+			}
+		}
+	})
+}
+
 // A host's everyday request costs no memory.
 func TestRecentAllocatesNothing(t *testing.T) {
 	r := httpserver.NewRecent()
@@ -121,5 +164,27 @@ func TestRecentAllocatesNothing(t *testing.T) {
 	r.Note(req)
 	if n := testing.AllocsPerRun(100, func() { r.Note(req) }); n > 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkRecent(b *testing.B) {
+	requests := func(n int) []httpserver.Request {
+		out := make([]httpserver.Request, n)
+		for i := range out {
+			out[i] = requestAt(1, "h"+strconv.Itoa(i)+".dyn.example.com", netip.AddrFrom4([4]byte{198, byte(i >> 16), byte(i >> 8), byte(i)}).String(), "unchanged")
+		}
+		return out
+	}
+	for _, c := range []struct {
+		name  string
+		hosts int
+	}{{"few", 1000}, {"many", 100_000}} {
+		b.Run(c.name, func(b *testing.B) {
+			r, all := httpserver.NewRecent(), requests(c.hosts)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				r.Note(all[i%len(all)])
+			}
+		})
 	}
 }
