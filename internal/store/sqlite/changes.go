@@ -35,7 +35,7 @@ const (
 	// writes are aligned to, in octets.
 	changesBlock = 4096
 	// A file grows to its double, by this much at least and at most, in octets.
-	changesGrowMin, changesGrowMax = 256 << 10, 4 << 20
+	changesGrowMin, changesGrowMax = 256 << 10, 1 << 20
 	// changesKept is how long a file stays that has become longer.
 	changesKept = 64 << 20
 )
@@ -82,7 +82,9 @@ func (l *changeLog) append(id int64, text []byte) (int, error) {
 	n := blocks(changesHead + len(text))
 	for f.end+int64(n) > f.size {
 		grow := min(max(f.size, changesGrowMin), changesGrowMax)
-		if err := f.write(aligned(nil, int(grow)), f.size); err != nil {
+		l.room = aligned(l.room, int(grow))
+		clear(l.room)
+		if err := f.write(l.room, f.size); err != nil {
 			return 0, fmt.Errorf("make the log of changes longer: %w", err)
 		}
 		f.size += grow
