@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime"
 	"sync"
 	"time"
 )
@@ -24,10 +23,14 @@ func newLogger(w io.Writer, level slog.Level, asJSON bool) *slog.Logger {
 // maxWaiting bounds what waits to be written, in octets: some thousand lines.
 const maxWaiting = 1 << 20
 
+// gather is how long a line may wait for others, to be written with them: each
+// write costs as much as a tenth of an update, and a wake-up.
+const gather = time.Millisecond
+
 // lineQueue is a writer that never waits: what it takes is written by a
-// goroutine at once, and what came meanwhile in one go after that. An update
-// must not wait for the reader of the log, which may be a pipe that nobody
-// empties; then lines are lost, and counted. Safe for concurrent use.
+// goroutine, with what comes within a moment. An update must not wait for the
+// reader of the log, which may be a pipe that nobody empties; then lines are
+// lost, and counted. Safe for concurrent use.
 type lineQueue struct {
 	w io.Writer
 
@@ -36,6 +39,7 @@ type lineQueue struct {
 	spare   []byte // the other buffer, while no write is going on
 	lost    int
 	writing chan struct{} // closed when all is written; nil: nothing is going on
+	timer   *time.Timer   // begins to write; nil: none has been written yet
 }
 
 // Write takes whole lines. It never fails: nobody could be told.
@@ -49,15 +53,16 @@ func (q *lineQueue) Write(lines []byte) (int, error) {
 	q.waiting = append(q.waiting, lines...)
 	if q.writing == nil {
 		q.writing = make(chan struct{})
-		go q.drain(q.writing)
+		if q.timer == nil {
+			q.timer = time.AfterFunc(gather, q.drain)
+		} else {
+			q.timer.Reset(gather)
+		}
 	}
 	return len(lines), nil
 }
 
-func (q *lineQueue) drain(done chan struct{}) {
-	// Those who are ready to run go first, and their lines in the same write: the
-	// updates of one commit come to this point together.
-	runtime.Gosched()
+func (q *lineQueue) drain() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.waiting) > 0 || q.lost > 0 {
@@ -71,8 +76,8 @@ func (q *lineQueue) drain(done chan struct{}) {
 		q.mu.Lock()
 		q.spare = batch
 	}
+	close(q.writing)
 	q.writing = nil
-	close(done)
 }
 
 // flush waits until all is written, but not for ever.
