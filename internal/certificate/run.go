@@ -73,15 +73,7 @@ func pause(failures int) time.Duration {
 	for range min(failures, 20) {
 		d = min(2*d, maxRetry)
 	}
-	return around(d, d/8)
-}
-
-// around is d, give or take up to spread.
-func around(d, spread time.Duration) time.Duration {
-	if spread <= 0 {
-		return d
-	}
-	return d - spread + rand.N(2*spread)
+	return d - d/8 + rand.N(d/4)
 }
 
 // due is how long to wait until a certificate is to be got, or the question is
