@@ -128,6 +128,29 @@ func uniqueNames(t *testing.T, s ddns.Store) {
 	owner(t, s, router, other)
 }
 
+// allFollowers: a host may come with as many followers as there can be, and get
+// as many others.
+func allFollowers(t *testing.T, s ddns.Store) {
+	all := func(label string) (list []ddns.Follower) {
+		for i := range ddns.MaxFollowers {
+			list = append(list, follower(fmt.Sprintf("%s%d", label, i)))
+		}
+		return list
+	}
+	router := name("router")
+	h := newHost(router)
+	h.Wildcard, h.Followers = true, all("a")
+	save(t, s, creation(h))
+	if got := host(t, s, router).Followers; !slices.Equal(got, all("a")) {
+		t.Errorf("%d followers, in another order or with other settings: %v", len(got), got)
+	}
+	owner(t, s, name("a63"), router)
+	save(t, s, next(host(t, s, router), func(h *ddns.Host) { h.Followers = all("b") }))
+	owner(t, s, name("a63"), dnsname.Name{})
+	owner(t, s, name("b63"), router)
+	save(t, s, creation(newHost(name("a0"))))
+}
+
 func movedNames(t *testing.T, s ddns.Store) {
 	a, b := name("a"), name("b")
 	ha := newHost(a)

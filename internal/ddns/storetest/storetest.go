@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) ddns.Store) {
 		{"all writes or none", allOrNone},
 		{"names are unique", uniqueNames},
 		{"names move within one save", movedNames},
+		{"all followers at once", allFollowers},
 		{"generations never restart", generations},
 		{"removal before DNS is empty", removal},
 		{"re-creation before DNS is empty", recreation},

@@ -36,6 +36,7 @@ const (
 	attrRefuse = "gw_refused"
 	attrGone   = "gw_gone" // of a row whose host is gone: only the generation stays
 	attrV      = "gw_v"
+	attrMark   = "gw_mark" // of a #name# item: another one at each write
 
 	layoutVersion = 1
 )

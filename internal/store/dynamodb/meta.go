@@ -160,7 +160,14 @@ func (s *Store) Adopt(ctx context.Context) (int, error) {
 					continue
 				}
 				if err == nil {
-					err = s.putAlias(ctx, name, key, func(o *op) { o.onlyIs("host", item.member("host").raw) })
+					err = s.putAlias(ctx, name, key, func(o *op) {
+						mark := ""
+						if v := item.member(attrMark); v != nil {
+							mark = v.raw
+						}
+						o.onlyIs("host", item.member("host").raw)
+						o.onlyIs(attrMark, mark)
+					})
 				}
 				if _, moved := failedItem(err); moved {
 					continue

@@ -2,7 +2,10 @@ package dynamodb
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 
 	"godwit/internal/ddns"
 	"godwit/internal/dnsname"
@@ -140,19 +143,20 @@ func (p *plan) names(ctx context.Context) error {
 			if t.live() && slices.Contains(t.row.host.Names(), n) {
 				continue
 			}
-			if at, ok := p.items[key].member("host").str(); ok && at == t.key() {
-				p.one("ConditionCheck", key) // claimed: who makes it a host deletes the item
-				continue
-			}
 			o := p.one("Put", key)
 			item := openObject(nil, "{")
 			item.s(attrKey, key)
 			item.s("host", t.key())
+			// Who found it free because the host did not show it is to find another item.
+			item.s(attrMark, strconv.FormatUint(rand.Uint64(), 36))
 			o.item = append(item.b, '}')
 			claim := []*op{o}
 			// And nobody may take it for a host.
 			if p.targets[n] != nil {
 				continue // its own write sees to that
+			}
+			if at, ok := p.items[key].member("host").str(); ok && at == t.key() {
+				continue // claimed: who makes it a host deletes the item
 			}
 			for _, k := range p.keys(n)[:len(p.keys(n))-1] {
 				check := newOp("ConditionCheck", k)
@@ -184,9 +188,11 @@ func (p *plan) one(kind, key string) *op {
 	if item == nil {
 		o.only("attribute_not_exists(hostname)")
 	}
-	for _, a := range []string{"host", "hosts", "credential"} {
+	for _, a := range []string{"host", "hosts", "credential", attrMark} {
 		if v := item.member(a); v != nil {
 			o.onlyIs(a, v.raw)
+		} else if a == attrMark && item != nil && strings.HasPrefix(key, nameItem) {
+			o.onlyIs(a, "")
 		}
 	}
 	p.small[key] = o

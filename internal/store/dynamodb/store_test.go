@@ -75,6 +75,7 @@ func TestDynamoDB(t *testing.T) {
 		{"Limits", testLimits},
 		{"ManyNames", testManyNames},
 		{"ManyNamesRace", testManyNamesRace},
+		{"ClaimedName", testClaimedName},
 		{"Unprocessed", testUnprocessed},
 		{"Garbage", testGarbage},
 		{"Wiped", testWiped},
