@@ -32,6 +32,14 @@ type front struct {
 	mu      sync.Mutex // guards conns
 	conns   map[net.Conn]struct{}
 	closing atomic.Bool
+
+	newest atomic.Pointer[dateText]
+}
+
+// dateText is a second as Date has it.
+type dateText struct {
+	second int64
+	text   string
 }
 
 // accepted is what net/http gets from Accept.
@@ -159,6 +167,8 @@ func (f *front) serve(c net.Conn) {
 	room, out := make([]byte, everydayRoom), make([]byte, 0, 512)
 	// A deadline costs a tenth of a request, so one is moved only when it has to be.
 	var readBy, writeBy time.Time
+	var begun span
+	defer begun.end()
 	now := time.Now()
 	_ = c.SetReadDeadline(now.Add(s.Limits.ReadHeader))
 	for {
@@ -180,12 +190,11 @@ func (f *front) serve(c net.Conn) {
 		}
 		door, in.Authority, in.source, in.tokens = kind.door, s.Authority, src, tokens
 		// Nobody listens for the client's leaving, so there is an end to it.
-		ctx, cancel := context.WithTimeout(f.ctx, s.Limits.Write)
-		answer := kind.answer(s, ctx, in)
-		cancel()
+		begun.renew(f.ctx, s.Limits.Write)
+		answer := kind.answer(s, begun, in)
 		last := f.closing.Load()
 		now = time.Now()
-		out = answer.appendHTTP(out[:0], now, last)
+		out = answer.appendHTTP(out[:0], f.date(now), last)
 		if by := now.Add(s.Limits.Write); by.After(writeBy) {
 			writeBy = by.Add(s.Limits.Write / 8)
 			_ = c.SetWriteDeadline(writeBy)
@@ -202,6 +211,39 @@ func (f *front) serve(c net.Conn) {
 			_ = c.SetReadDeadline(readBy)
 		}
 	}
+}
+
+// span is the context of what is done for one connection.
+type span struct {
+	context.Context
+	cancel context.CancelFunc // nil before renew
+	by     time.Time
+}
+
+// renew has it last for d from now, or an eighth longer.
+func (s *span) renew(parent context.Context, d time.Duration) {
+	if by := time.Now().Add(d); by.After(s.by) {
+		s.end()
+		s.by = by.Add(d / 8)
+		s.Context, s.cancel = context.WithDeadline(parent, s.by)
+	}
+}
+
+func (s *span) end() {
+	if s.cancel != nil {
+		s.cancel()
+	}
+}
+
+// date is the time as Date has it (RFC 9110 section 6.6.1). Writing it anew for each
+// answer takes longer than the rest of its header.
+func (f *front) date(now time.Time) string {
+	d := f.newest.Load()
+	if d == nil || d.second != now.Unix() {
+		d = &dateText{now.Unix(), now.UTC().Format(http.TimeFormat)}
+		f.newest.Store(d)
+	}
+	return d.text
 }
 
 // holdBack keeps a connection that was told to come back later from asking again

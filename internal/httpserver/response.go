@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"time"
 )
 
 // response is what a door says, to be written by net/http or by front.
@@ -45,14 +44,14 @@ func (r response) write(w http.ResponseWriter) {
 	_, _ = w.Write(r.body) // the caller has gone; nothing is left to tell it
 }
 
-// appendHTTP appends it with all that net/http would add.
-func (r response) appendHTTP(b []byte, now time.Time, last bool) []byte {
+// appendHTTP appends it with all that net/http would add, this Date too.
+func (r response) appendHTTP(b []byte, date string, last bool) []byte {
 	b = strconv.AppendInt(append(b, "HTTP/1.1 "...), int64(r.status), 10)
 	b = append(append(append(b, ' '), http.StatusText(r.status)...), "\r\n"...)
 	for _, f := range r.fields {
 		b = append(append(append(append(b, f.name...), ": "...), f.value...), "\r\n"...)
 	}
-	b = now.UTC().AppendFormat(append(b, "Date: "...), http.TimeFormat)
+	b = append(append(b, "Date: "...), date...)
 	if last {
 		b = append(b, "\r\nConnection: close"...)
 	}
