@@ -14,7 +14,7 @@ import (
 // How often is looked for requests. CloudWatch takes some seconds to show a line,
 // and its calls are counted.
 const (
-	lookEvery    = 500 * time.Millisecond
+	lookEvery    = 200 * time.Millisecond
 	lookEveryAWS = 2 * time.Second
 )
 

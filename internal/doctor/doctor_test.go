@@ -110,4 +110,8 @@ func TestAdvice(t *testing.T) {
 			t.Errorf("none for %s", code)
 		}
 	}
+	plain := api.Request{Outcome: "bad-proof", Why: "a password was sent over plain HTTP, where it is not taken", Fix: "use https"}
+	if got := doctor.Advice(plain, "nas.dyn.example.com", ""); len(got) != 1 || got[0] != "Use https" {
+		t.Errorf("over plain HTTP: %q", got)
+	}
 }
