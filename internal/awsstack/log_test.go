@@ -5,7 +5,7 @@ import "testing"
 // TestRequestsAreLogged: the lines that are looked for are those that the doors
 // write.
 func TestRequestsAreLogged(t *testing.T) {
-	for _, text := range []string{`slog.LevelInfo, "changed"`, `slog.String("host"`, `slog.String("door"`, `slog.String("outcome"`, `slog.String("source"`, `s.Log.LogAttrs(ctx, level, "update", `} {
+	for _, text := range []string{`slog.LevelInfo, "changed"`, `slog.String("host"`, `slog.String("door"`, `slog.String("outcome"`, `slog.String("source"`, `level, "update", `} {
 		if !sourceHas(t, "../httpserver", text) {
 			t.Errorf("nothing logs with %s", text)
 		}
