@@ -13,7 +13,7 @@ start_godwit() {
 		-addext subjectAltName=DNS:localhost -keyout "$RUN/tls.key" -out "$RUN/tls.pem" 2>/dev/null || die "openssl made no certificate"
 	run godwit "$BIN/godwit" serve --zone dyn.example.com --data "$Z/godwit-data" --dns "$(addr godwit)" \
 		--http "127.0.0.1:$PORT_godwit_http" --https "127.0.0.1:$PORT_godwit_https" --tls-cert "$RUN/tls.pem" --tls-key "$RUN/tls.key" \
-		--changes-per-hour 0 --requests-per-second 0
+		--changes-per-hour 0 --requests-per-second 0 --responses-per-second 0
 }
 args_godwit() { echo "-seed http://127.0.0.1:$PORT_godwit_http/ -creds $Z/godwit-creds -spread -dns $(addr godwit)"; }
 

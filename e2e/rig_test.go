@@ -26,7 +26,7 @@ type rig struct {
 }
 
 // openLimits switch off what would slow a load down.
-var openLimits = []string{"--changes-per-hour", "0", "--requests-per-second", "0"}
+var openLimits = []string{"--changes-per-hour", "0", "--requests-per-second", "0", "--responses-per-second", "0"}
 
 // seed of everything that is left to chance. Change it to see other schedules.
 const seed = 20260501

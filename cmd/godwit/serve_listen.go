@@ -25,7 +25,10 @@ func (d *daemon) listenDNS(ctx context.Context) (err error) {
 	if len(addresses) == 0 {
 		return nil
 	}
-	if d.dns, err = dnsserver.New(ctx, dnsserver.Config{Zones: d.authority.Zones(), Addresses: addresses}); err != nil {
+	d.dns, err = dnsserver.New(ctx, dnsserver.Config{
+		Zones: d.authority.Zones(), Addresses: addresses, ResponsesPerSecond: d.settings.ResponsesPerSecond,
+	})
+	if err != nil {
 		return explainBind("dns", err)
 	}
 	for _, at := range d.dns.Addrs() {

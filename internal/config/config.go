@@ -75,8 +75,10 @@ type Serve struct {
 	ChangesPerHour int
 	// RequestsPerSecond limits requests per source; 0: no limit.
 	RequestsPerSecond int
-	LogLevel          slog.Level
-	LogJSON           bool
+	// ResponsesPerSecond limits DNS responses by UDP to a network; 0: no limit.
+	ResponsesPerSecond int
+	LogLevel           slog.Level
+	LogJSON            bool
 
 	// Sources say where each setting came from, in the order of the help text.
 	Sources []Source

@@ -75,12 +75,13 @@ func TestPrecedence(t *testing.T) {
 		from[src.Name] = fmt.Sprint(src.Values, " ", src.From)
 	}
 	for name, want := range map[string]string{
-		"zone":                "[flag.example.org] flag",
-		"data":                "[/env] environment GODWIT_DATA",
-		"log-level":           "[error] file " + file + " line 3",
-		"changes-per-hour":    "[7] file " + file + " line 4",
-		"requests-per-second": "[20] default",
-		"url":                 "[] default",
+		"zone":                 "[flag.example.org] flag",
+		"data":                 "[/env] environment GODWIT_DATA",
+		"log-level":            "[error] file " + file + " line 3",
+		"changes-per-hour":     "[7] file " + file + " line 4",
+		"requests-per-second":  "[20] default",
+		"responses-per-second": "[200] default",
+		"url":                  "[] default",
 	} {
 		if from[name] != want {
 			t.Errorf("%s is %q, want %q", name, from[name], want)

@@ -43,6 +43,7 @@ type Flags struct {
 	Label    *string  `name:"default-zone" placeholder:"ZONE" help:"The zone of a host that a client in DuckDNS's form names by its first label alone. Default: the only zone, if there is one."`
 	Changes  *string  `name:"changes-per-hour" placeholder:"N" help:"Accepted changes per host and hour; 0: no limit. Default: 30."`
 	Requests *string  `name:"requests-per-second" placeholder:"N" help:"Requests per source and second; 0: no limit. Default: 20."`
+	Replies  *string  `name:"responses-per-second" placeholder:"N" help:"DNS responses of one kind about one name by UDP to an IPv4 /24 or IPv6 /56 and second; 0: no limit. Default: 200."`
 	Level    *string  `name:"log-level" placeholder:"LEVEL" help:"debug, info, warn or error. Default: info."`
 	Format   *string  `name:"log-format" placeholder:"FORMAT" help:"text or json. Default: text."`
 	Config   *string  `placeholder:"FILE" help:"Read settings from this file (TOML). Default: /etc/godwit/godwit.toml, if it is there."`
@@ -237,6 +238,10 @@ var settings = []setting{
 		flag:     func(f *Flags) []string { return one(f.Requests) },
 		fallback: always("20"),
 		parse:    func(s *Serve, v []string) ([]string, error) { return parseLimit(&s.RequestsPerSecond, v) }},
+	{name: "responses-per-second", example: "--responses-per-second 200", number: true,
+		flag:     func(f *Flags) []string { return one(f.Replies) },
+		fallback: always("200"),
+		parse:    func(s *Serve, v []string) ([]string, error) { return parseLimit(&s.ResponsesPerSecond, v) }},
 	{name: "log-level", example: "--log-level info",
 		flag:     func(f *Flags) []string { return one(f.Level) },
 		fallback: always("info"),

@@ -12,6 +12,8 @@ type Counts struct {
 	Rcodes    [24]uint64 // responses by rcode, 0 to 23 (BADCOOKIE)
 	Truncated uint64     // responses with TC
 	Dropped   uint64     // messages that got no response: too short, or responses themselves
+	Withheld  uint64     // responses by UDP that were not sent, over Config.ResponsesPerSecond
+	Slipped   uint64     // those of which a slip was sent
 	Cookies   uint64     // queries with a valid server cookie
 	Conns     uint64     // TCP connections that were accepted
 	Refused   uint64     // TCP connections that were closed at once, over a limit
@@ -20,9 +22,9 @@ type Counts struct {
 // counts are the counts of one goroutine, or of all TCP connections: apart, so
 // that the processors do not pass one cache line around.
 type counts struct {
-	udp, tcp, truncated, dropped, cookies, conns, refused atomic.Uint64
-	rcodes                                                [24]atomic.Uint64
-	_                                                     [64]byte
+	udp, tcp, truncated, dropped, withheld, slipped, cookies, conns, refused atomic.Uint64
+	rcodes                                                                   [24]atomic.Uint64
+	_                                                                        [64]byte
 }
 
 func (c *counts) count(tcp bool, rcode uint16, truncated bool) {
@@ -49,6 +51,8 @@ func (s *Server) Counts() Counts {
 		sum.TCP += c.tcp.Load()
 		sum.Truncated += c.truncated.Load()
 		sum.Dropped += c.dropped.Load()
+		sum.Withheld += c.withheld.Load()
+		sum.Slipped += c.slipped.Load()
 		sum.Cookies += c.cookies.Load()
 		sum.Conns += c.conns.Load()
 		sum.Refused += c.refused.Load()

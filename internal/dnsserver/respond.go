@@ -13,8 +13,13 @@ import (
 // maxTCP is the greatest length of a message (RFC 1035 section 4.2.2).
 const maxTCP = 65535
 
-// optLen is an OPT record without options; each option has a header of 4 octets.
-const optLen = 11
+const (
+	// optLen is an OPT record without options; each option has a header of 4 octets.
+	optLen = 11
+
+	// noExtendedError is no extended error (RFC 8914 section 4); 0 is "other".
+	noExtendedError = -1
+)
 
 // A responder turns queries into responses, one after the other. Each goroutine
 // that serves has its own.
@@ -22,10 +27,20 @@ type responder struct {
 	zones     Zones
 	secrets   *secrets
 	counts    *counts
+	limiter   *limiter      // nil: responses are not limited
 	udpSize   int           // the largest response by UDP, and what an OPT record says
 	keepalive time.Duration // how long an idle TCP connection stays open
 	query     query
 	writer    zone.Writer
+	reply     reply
+}
+
+// reply is what is known of the response in the making beside its octets.
+type reply struct {
+	source   []byte                                  // what it is about (zone.Writer), nil: no name in particular
+	extended int                                     // an extended error, or noExtendedError
+	known    bool                                    // the client has proved by a cookie that its address is its own
+	cookie   [clientCookieLen + serverCookieLen]byte // for the client, if it sent one
 }
 
 // respond answers query, which came from client, and returns the response; nil
@@ -36,45 +51,98 @@ type responder struct {
 // nothing unless the query has a TSIG record or the answer a DNAME.
 func (r *responder) respond(query, out []byte, client netip.Addr, tcp bool, now time.Time) []byte {
 	q := &r.query
-	switch q.read(query, tcp) {
-	case dropIt:
+	r.reply.source, r.reply.extended, r.reply.known = nil, noExtendedError, false
+	verdict := q.read(query, tcp)
+	if verdict == dropIt {
 		r.counts.dropped.Add(1)
 		return nil
-	case headerOnly:
+	}
+	if q.cookieLen > 0 {
+		if r.reply.known = r.secrets.cookie(&r.reply.cookie, q.cookie[:q.cookieLen], client, now); r.reply.known {
+			r.counts.cookies.Add(1)
+		}
+	}
+	out = r.answer(verdict, query, out, tcp)
+	if r.limiter != nil && !tcp && !r.reply.known {
+		if out = r.limit(out, client, now); out == nil {
+			return nil
+		}
+	}
+	r.counts.count(tcp, q.rcode, out[2]&0x02 != 0)
+	return out
+}
+
+// answer writes the response that a query with this verdict gets.
+func (r *responder) answer(verdict verdict, query, out []byte, tcp bool) []byte {
+	q := &r.query
+	switch {
+	case verdict == headerOnly:
 		out = append(out, query[:headerLen]...)
 		clear(out[4:headerLen])
 		out[2] = 0x80 | out[2]&0x78
 		out[3] = byte(q.rcode)
-		r.counts.count(tcp, q.rcode, false)
 		return out
-	case refuseIt:
-		out = r.begin(query, out)
-		out[3] |= byte(q.rcode & 0x0f)
-		r.counts.count(tcp, q.rcode, false)
-		return r.appendOPT(out, nil, client, now)
-	}
-	if q.tsig {
-		return r.unknownKey(query, out, tcp, now)
+	case verdict == refuseIt:
+		return r.appendOPT(r.begin(query, out), nil)
+	case q.tsig:
+		return r.unknownKey(query, out, tcp)
 	}
 	var z *zone.Zone
 	switch {
-	case q.qclass != dns.ClassINET, q.qtype == dns.TypeAXFR, q.qtype == dns.TypeIXFR:
+	case q.qclass != dns.ClassINET:
+		r.reply.extended = int(dns.ExtendedErrorNotSupported)
+	case q.qtype == dns.TypeAXFR, q.qtype == dns.TypeIXFR:
+		r.reply.extended = int(dns.ExtendedErrorProhibited)
 	default:
-		z = r.zones.Find(q.qname(), q.qtype)
+		if z = r.zones.Find(q.qname(), q.qtype); z == nil {
+			r.reply.extended = int(dns.ExtendedErrorNotAuthoritative)
+		}
 	}
 	out = r.begin(query, out)
 	if z == nil {
 		q.rcode = dns.RcodeRefused
-		out[3] |= byte(dns.RcodeRefused)
-		r.counts.count(tcp, q.rcode, false)
-		return r.appendOPT(out, nil, client, now)
+		return r.appendOPT(out, nil)
 	}
-	r.writer.Start(out, q.qname(), r.limit(tcp)-r.sizeOPT(z))
+	r.writer.Start(out, q.qname(), r.sizeLimit(tcp)-r.sizeOPT(z))
 	z.Answer(&r.writer, q.qtype)
 	out = r.writer.Finish()
 	q.rcode = uint16(out[3] & 0x0f)
-	r.counts.count(tcp, q.rcode, out[2]&0x02 != 0)
-	return r.appendOPT(out, z, client, now)
+	r.reply.source = r.writer.Source()
+	return r.appendOPT(out, z)
+}
+
+// limit lets the limiter judge a response by UDP to a client that may have been
+// forged, and returns what to send: the response, less, or nothing.
+func (r *responder) limit(out []byte, client netip.Addr, now time.Time) []byte {
+	q := &r.query
+	// One kind for each rcode, and for answers and for none.
+	kind := byte(q.rcode) << 1
+	if binary.BigEndian.Uint16(out[6:]) > 0 {
+		kind |= 1
+	}
+	switch r.limiter.take(client, kind, r.reply.source, now) {
+	case withholdIt:
+		r.counts.withheld.Add(1)
+		return nil
+	case slipIt:
+		r.counts.slipped.Add(1)
+		if r.reply.source == nil { // an error, which is small and would not be another one by TCP
+			return out
+		}
+		out = out[:q.question]
+		clear(out[6:headerLen])
+		out[3] &= 0xf0
+		if q.rcode = dns.RcodeSuccess; q.cookieLen > 0 {
+			// With the cookie that it gets it may ask again at once (RFC 7873
+			// section 5.2.3).
+			out[2] &^= 0x06
+			q.rcode = dns.RcodeBadCookie
+		} else {
+			out[2] |= 0x02
+		}
+		return r.appendOPT(out, nil)
+	}
+	return out
 }
 
 // begin writes header and question of a response: ID, opcode, RD and CD are
@@ -88,8 +156,8 @@ func (r *responder) begin(query, out []byte) []byte {
 	return out
 }
 
-// limit is the size that the response may have.
-func (r *responder) limit(tcp bool) int {
+// sizeLimit is the size that the response may have.
+func (r *responder) sizeLimit(tcp bool) int {
 	switch {
 	case tcp:
 		return maxTCP
@@ -122,11 +190,12 @@ func (r *responder) wantsExpire(z *zone.Zone) bool {
 	return r.query.expire && z != nil && r.query.qtype == dns.TypeSOA
 }
 
-// appendOPT ends a response with an OPT record if the query had one (RFC 6891
-// section 7), with what its options ask for. A BADVERS answer has no options:
-// what they mean is up to the other version.
-func (r *responder) appendOPT(out []byte, z *zone.Zone, client netip.Addr, now time.Time) []byte {
+// appendOPT ends a response with its rcode, and with an OPT record if the query
+// had one (RFC 6891 section 7), with what its options ask for. A BADVERS answer
+// has no options: what they mean is up to the other version.
+func (r *responder) appendOPT(out []byte, z *zone.Zone) []byte {
 	q := &r.query
+	out[3] |= byte(q.rcode & 0x0f)
 	if !q.edns {
 		return out
 	}
@@ -138,12 +207,8 @@ func (r *responder) appendOPT(out []byte, z *zone.Zone, client netip.Addr, now t
 	start := len(out)
 	if q.rcode != dns.RcodeBadVers {
 		if q.cookieLen > 0 {
-			var cookie [clientCookieLen + serverCookieLen]byte
-			if r.secrets.cookie(&cookie, q.cookie[:q.cookieLen], client, now) {
-				r.counts.cookies.Add(1)
-			}
-			out = append(out, 0, byte(dns.CodeCOOKIE), 0, byte(len(cookie)))
-			out = append(out, cookie[:]...)
+			out = append(out, 0, byte(dns.CodeCOOKIE), 0, byte(len(r.reply.cookie)))
+			out = append(out, r.reply.cookie[:]...)
 		}
 		if r.wantsExpire(z) {
 			out = append(out, 0, byte(dns.CodeEXPIRE), 0, 4)
@@ -154,6 +219,9 @@ func (r *responder) appendOPT(out []byte, z *zone.Zone, client netip.Addr, now t
 			units := min(r.keepalive/(100*time.Millisecond), 65535)
 			out = append(out, 0, byte(dns.CodeTCPKEEPALIVE), 0, 2, byte(units>>8), byte(units))
 		}
+		if r.reply.extended != noExtendedError {
+			out = append(out, 0, byte(dns.CodeEDE), 0, 2, byte(r.reply.extended>>8), byte(r.reply.extended))
+		}
 		binary.BigEndian.PutUint16(out[start-2:], uint16(len(out)-start))
 	}
 	binary.BigEndian.PutUint16(out[10:], binary.BigEndian.Uint16(out[10:])+1)
@@ -163,18 +231,15 @@ func (r *responder) appendOPT(out []byte, z *zone.Zone, client netip.Addr, now t
 // unknownKey answers a query that is signed with TSIG: no key is known for
 // questions, so the answer is NOTAUTH and BADKEY, unsigned (RFC 8945 section
 // 5.2.1). This is where the library's message objects do the work.
-func (r *responder) unknownKey(query, out []byte, tcp bool, now time.Time) []byte {
+func (r *responder) unknownKey(query, out []byte, tcp bool) []byte {
 	q := &r.query
 	q.cookieLen, q.expire, q.keepalive = 0, false, false // nothing for those who are not who they say
 	q.rcode = dns.RcodeFormatError
 	tsig := badKey(query)
-	if tsig != nil && q.question+r.sizeOPT(nil)+len(tsig) <= r.limit(tcp) {
+	if tsig != nil && q.question+r.sizeOPT(nil)+len(tsig) <= r.sizeLimit(tcp) {
 		q.rcode = dns.RcodeNotAuth
 	}
-	out = r.begin(query, out)
-	out[3] |= byte(q.rcode)
-	r.counts.count(tcp, q.rcode, false)
-	out = r.appendOPT(out, nil, netip.Addr{}, now)
+	out = r.appendOPT(r.begin(query, out), nil)
 	if q.rcode == dns.RcodeNotAuth {
 		out = append(out, tsig...)
 		binary.BigEndian.PutUint16(out[10:], binary.BigEndian.Uint16(out[10:])+1)

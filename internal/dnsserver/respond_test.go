@@ -25,7 +25,7 @@ var (
 
 // respond is a server without sockets.
 func respond(zones dnsserver.Zones) func(query []byte, tcp bool) []byte {
-	r := dnsserver.NewTestResponder(zones)
+	r := dnsserver.NewTestResponder(zones, 0)
 	out := make([]byte, 0, 65535+zone.Slack)
 	return func(query []byte, tcp bool) []byte { return r(query, out, testClient, tcp, testNow) }
 }

@@ -1,5 +1,6 @@
 // Package dnsserver answers DNS questions by UDP and TCP from zones that it is
-// given (RFC 1034, 1035, 6891, 7766, 7828, 7873, 8906, 9018).
+// given (RFC 1034, 1035, 6891, 7766, 7828, 7873, 8906, 8914 and
+// 9018).
 //
 // A query is read in place, the zone writes its answer behind the question, and
 // the OPT record follows: octets to octets, without message objects and without
@@ -13,10 +14,16 @@
 // poller, which costs less at rest than a thread that blocks. Elsewhere net.UDPConn
 // does the work.
 //
+// With Config.ResponsesPerSecond one response goes by UDP to one network only so
+// often, so that queries with forged source addresses harm nobody. Every second
+// response beyond that is a slip: TC, or BADCOOKIE and a cookie for who knows
+// cookies; the others are not sent. By TCP and to a valid server cookie there is
+// no such limit, since those addresses are not forged.
+//
 // What is not supported gets the answer that RFC 8906 wants rather than
 // silence: NOTIMP for other opcodes, REFUSED for other classes, zones and for
-// transfers, BADVERS, FORMERR. Silence is for what has no header and for
-// responses.
+// transfers (with an extended error, RFC 8914), BADVERS, FORMERR. Silence is for
+// what has no header and for responses.
 package dnsserver
 
 import (
@@ -75,7 +82,12 @@ type Config struct {
 	// one IPv4 address or IPv6 /64. One more is closed at once. 0: 1000 and 50.
 	MaxConns, MaxConnsPerPrefix int
 
-	// Now is the clock, for cookies. Nil: time.Now.
+	// ResponsesPerSecond is how often one response goes by UDP to one network,
+	// IPv4 /24 or IPv6 /56, at most: see the package's text. At most 1,000,000.
+	// 0: without limit.
+	ResponsesPerSecond int
+
+	// Now is the clock, for cookies and the limit on responses. Nil: time.Now.
 	Now func() time.Time
 }
 
@@ -83,6 +95,7 @@ type Config struct {
 type Server struct {
 	config  Config
 	secrets *secrets
+	limiter *limiter // nil: none
 	addrs   []netip.AddrPort
 	udp     []*udpSocket
 	tcp     []*net.TCPListener
@@ -99,6 +112,9 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{config: c, secrets: newSecrets()}
+	if c.ResponsesPerSecond > 0 {
+		s.limiter = newLimiter(c.ResponsesPerSecond, c.Now())
+	}
 	s.conns.init(c.MaxConns, c.MaxConnsPerPrefix)
 	for _, addr := range c.Addresses {
 		if err := s.listen(ctx, addr); err != nil {
@@ -139,6 +155,9 @@ func (c *Config) complete() error {
 	}
 	if c.UDPSockets < 0 || c.IdleTimeout < 0 || c.MessageTimeout < 0 || c.MaxConns < 0 || c.MaxConnsPerPrefix < 0 {
 		return errors.New("a negative limit in the DNS server's settings; give a positive one, or none for the default")
+	}
+	if c.ResponsesPerSecond < 0 || c.ResponsesPerSecond > 1_000_000 {
+		return fmt.Errorf("%d responses per second; give 1 to 1000000, such as 200, or 0 for no limit", c.ResponsesPerSecond)
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -233,5 +252,5 @@ func (s *Server) newResponder() *responder {
 }
 
 func (s *Server) responderWith(c *counts) *responder {
-	return &responder{zones: s.config.Zones, secrets: s.secrets, counts: c, udpSize: s.config.UDPSize, keepalive: s.config.IdleTimeout}
+	return &responder{zones: s.config.Zones, secrets: s.secrets, counts: c, limiter: s.limiter, udpSize: s.config.UDPSize, keepalive: s.config.IdleTimeout}
 }

@@ -40,6 +40,9 @@ func (z *Zone) Answer(w *Writer, qtype uint16) {
 		if z.boundaries > 0 {
 			if cut, s := governor(z.static, rel); s != nil {
 				cutName := name[len(rel)-len(cut):]
+				if hop == 0 {
+					w.source = cutName
+				}
 				switch {
 				case s.rrtype == dns.TypeDNAME:
 					owners[hop] = name
@@ -65,6 +68,9 @@ func (z *Zone) Answer(w *Writer, qtype uint16) {
 			}
 		}
 		m := z.match(rel)
+		if hop == 0 {
+			w.source = name[len(rel)-m.encloser:]
+		}
 		if !m.exists() {
 			z.negative(w, serial, dns.RcodeNameError)
 			return
@@ -114,6 +120,9 @@ func (z *Zone) holds(name []byte) bool {
 type match struct {
 	node *node
 	host host
+	// encloser is the length of the name relative to the apex, or of the closest
+	// encloser of the wildcard; 0 if there is neither.
+	encloser int
 }
 
 func (m *match) exists() bool { return m.node != nil || m.host.exists() }
@@ -125,7 +134,7 @@ func (z *Zone) at(rel []byte) match {
 			n = among.inside[string(rel)]
 		}
 	}
-	return match{n, readHost(z.hosts.find(rel))}
+	return match{n, readHost(z.hosts.find(rel)), len(rel)}
 }
 
 // match finds the name rel or, if it does not exist, the wildcard at its
@@ -154,7 +163,11 @@ func (z *Zone) wildcard(rel []byte) match {
 		}
 		var buf [maxNameLen]byte
 		source := append(buf[:0], 1, '*')
-		return z.at(append(source, rel...))
+		m := z.at(append(source, rel...))
+		if m.encloser = 0; m.exists() {
+			m.encloser = len(rel)
+		}
+		return m
 	}
 	return match{}
 }

@@ -23,6 +23,7 @@ type Writer struct {
 	limit    int
 	question int    // where the question ends and the records start
 	qname    []byte // lower case
+	source   []byte // see Source
 	names    [maxNames]nameAt
 	written  int // how many of names are in use
 	counts   [3]uint16
@@ -49,7 +50,7 @@ const (
 // case. limit is the size in octets that the message may reach, and msg should
 // have a capacity of limit + [Slack]. Both slices stay in use until [Writer.Finish].
 func (w *Writer) Start(msg, qname []byte, limit int) {
-	w.msg, w.limit, w.question, w.qname = msg, limit, len(msg), qname
+	w.msg, w.limit, w.question, w.qname, w.source = msg, limit, len(msg), qname, qname
 	w.counts = [3]uint16{}
 	w.section, w.rcode, w.aa, w.full = answerSection, dns.RcodeSuccess, false, false
 	w.written = 0
@@ -75,6 +76,13 @@ func (w *Writer) Finish() []byte {
 	}
 	return w.msg
 }
+
+// Source is the name that the response is about: the one that was asked for, if
+// it exists; of those that do not, the one that governs them, which is the closest
+// encloser of a wildcard, the owner of a delegation or DNAME record, or the apex.
+// However many names are asked for, a zone has no more sources than names. It is
+// in lower-case wire form and holds until the next Start.
+func (w *Writer) Source() []byte { return w.source }
 
 // remember notes the names that end in name and start in its first n octets,
 // which stand at octet at of the message.
