@@ -339,7 +339,8 @@ func grantAlso(old, c *Credential, secret Secret) (*Credential, error) {
 	if old.Kind != c.Kind || len(old.Verifier) == 0 || subtle.ConstantTimeCompare(old.Verifier, c.Verifier) != 1 {
 		return nil, &Refusal{Code: Exists, Why: fmt.Sprintf("another credential has the ID %s", c.ID), Fix: "leave the ID out, or rotate the host's secret first"}
 	}
-	if old.Sealed != nil && old.shared() {
+	// Of a host that is there already, that is what is to be said.
+	if _, same := old.Grant(c.Grants[0].Host); old.Sealed != nil && old.shared() && !same {
 		return nil, refuse(Malformed, fmt.Sprintf("credential %s is also the secret of %s for the seed's proof, and no other host may have that", c.ID, old.Grants[0].Host),
 			fmt.Sprintf("leave it out of this host, or turn that proof off first: godwit host set %s --seed=off", old.Grants[0].Host))
 	}
