@@ -13,7 +13,12 @@ import (
 func Advice(r api.Request, host, flag string) []string {
 	host = quote(host)
 	var out []string
-	if r.Fix != "" {
+	switch r.Outcome {
+	case "not-source", "address-not-allowed", "suspended": // said below, with the installation's name
+	default:
+		if r.Fix == "" {
+			break
+		}
 		out = append(out, strings.ToUpper(r.Fix[:1])+r.Fix[1:])
 	}
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }

@@ -31,7 +31,11 @@ func (e *exam) stored() {
 		e.find(Wrong, "addresses", fmt.Sprintf("none: the lease of %s ran out, because nothing was heard from its client", time.Duration(h.Lease)*time.Second),
 			"Look after the client: it has stopped sending. A new update brings the addresses back")
 	case !slices.ContainsFunc(e.Events, func(ev api.Event) bool { return len(ev.After) > 0 }):
-		e.find(Wrong, "addresses", "none: no update has ever been accepted", "Set the client up: "+e.command("host setup", "--for CLIENT", "--wait"))
+		do := []string{"Set the client up: " + e.command("host setup", "--for CLIENT", "--wait")}
+		if slices.ContainsFunc(e.Requests, func(r api.Request) bool { return r.Host == e.owner() }) {
+			do = nil // it is set up, and refused
+		}
+		e.find(Wrong, "addresses", "none: no update has ever been accepted", do...)
 	default:
 		e.find(Wrong, "addresses", "none: they were taken away "+e.ago(h.ChangedAt)+" by "+h.ChangedBy, "See by whom, and from where: "+e.command("host history"))
 	}
