@@ -1,8 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"io"
@@ -32,7 +32,7 @@ func twins(ctx context.Context, server *client.Client, name string) (others []st
 		}
 		for _, c := range h.Credentials {
 			for _, mine := range own {
-				if len(c.Verifier) > 0 && bytes.Equal(c.Verifier, mine) && shared(c.Kind) {
+				if len(c.Verifier) > 0 && subtle.ConstantTimeCompare(c.Verifier, mine) == 1 && shared(c.Kind) {
 					others = append(others, h.Name)
 					return
 				}

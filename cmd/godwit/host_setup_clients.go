@@ -37,8 +37,9 @@ const (
 	http10    = "It speaks HTTP/1.0, which has not been tried with a function's URL."
 )
 
-// setupClients are in the order in which they are listed. The menus are those of
-// the vendors' documents, November 2026; docs/protocols.md says what each sends.
+// setupClients are in the order in which they are listed. The menus are as the
+// devices are known to have them, and differ a little between versions;
+// docs/protocols.md says what each sends.
 func setupClients() []setupClient {
 	return []setupClient{
 		{
