@@ -16,6 +16,7 @@ dig       bind9-dnsutils   tests ask the DNS server with it
 named     bind9            tests compare our DNS answers with its
 nsd       nsd              tests compare our DNS answers with its
 knotd     knot             tests compare our DNS answers with its
+zonemaster-cli zonemaster-cli a test lets it judge a zone and its servers
 curl      curl             tests speak to the HTTP doors with it
 shasum    perl             the shell client of the seed hashes with it
 dash      dash             tests run the shell client in it
