@@ -92,7 +92,7 @@ var (
 	allOptions   = slices.Concat(nsid, clientCookie, expireOption, subnet)
 )
 
-// soaProbes ask for the SOA; they are asked for A at a host too.
+// soaProbes ask for the SOA.
 func soaProbes() []probe {
 	var out []probe
 	add := func(p probe) {
@@ -136,16 +136,26 @@ func soaProbes() []probe {
 	return out
 }
 
+// probes are the table: what is asked for the SOA of the apex is asked for a host,
+// a wildcard, an empty non-terminal and a name that does not exist too.
 func probes() []probe {
 	out := soaProbes()
-	for _, p := range out {
-		p.name += ", A at a host"
-		p.dig = strings.ReplaceAll(p.dig, "SOA "+z, "A home."+z)
-		p.qname, p.qtype, p.expire = "home."+z, dns.TypeA, false
-		if p.answer == "" {
-			p.answer = "A"
+	soa := out
+	for _, at := range []struct{ title, name, rcode, answer, authority string }{
+		{"A at a host", "home." + z, "", "A", ""},
+		{"A at a wildcard", "x.w." + z, "", "A", ""},
+		{"A at an empty non-terminal", "ent." + z, "", none, "SOA"},
+		{"A at a missing name", "nothere." + z, "NXDOMAIN", none, "SOA"},
+	} {
+		for _, p := range soa {
+			p.name += ", " + at.title
+			p.dig = strings.ReplaceAll(p.dig, "SOA "+z, "A "+at.name)
+			p.qname, p.qtype, p.expire = at.name, dns.TypeA, false
+			if p.answer == "" {
+				p.rcode, p.answer, p.authority = at.rcode, at.answer, at.authority
+			}
+			out = append(out, p)
 		}
-		out = append(out, p)
 	}
 	with := func(name, flags, rrtype, qname string, p probe) {
 		p.name, p.dig, p.qname = name, flags+rrtype+" "+qname, qname
@@ -416,20 +426,26 @@ func TestProbesWithDig(t *testing.T) {
 		t.Skip("dig is missing; install bind9-dnsutils to run this")
 	}
 	s := start(t, dnsserver.Config{})
-	for i, network := range []string{"udp", "tcp"} { // by IPv4 and by IPv6
-		// One process asks all rows in turn, but for those with a key, which
-		// holds for a whole process.
-		var together []probe
-		for _, p := range probes() {
-			switch {
-			case p.noDig:
-			case p.tsig:
-				runDig(t, dig, network, s.Addrs()[i], []probe{p})
-			default:
-				together = append(together, p)
-			}
+	for i, family := range []string{"IPv4", "IPv6"} {
+		for _, network := range []string{"udp", "tcp"} {
+			t.Run(family+"/"+network, func(t *testing.T) {
+				t.Parallel()
+				// One process asks all rows in turn, but for those with a key,
+				// which holds for a whole process.
+				var together, keyed []probe
+				for _, p := range probes() {
+					switch {
+					case p.noDig:
+					case p.tsig:
+						keyed = append(keyed, p)
+					default:
+						together = append(together, p)
+					}
+				}
+				runDig(t, dig, network, s.Addrs()[i], together)
+				runDig(t, dig, network, s.Addrs()[i], keyed)
+			})
 		}
-		runDig(t, dig, network, s.Addrs()[i], together)
 	}
 }
 
@@ -463,7 +479,7 @@ func runDig(t *testing.T, dig, network string, addr netip.AddrPort, rows []probe
 		t.Fatalf("dig printed %d answers to %d questions:\n%s", len(replies), len(rows), out)
 	}
 	for i, p := range rows {
-		t.Run(network+"/"+p.name, func(t *testing.T) { p.checkDig(t, replies[i], network == "udp") })
+		t.Run(p.name, func(t *testing.T) { p.checkDig(t, replies[i], network == "udp") })
 	}
 }
 
