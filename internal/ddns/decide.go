@@ -221,8 +221,9 @@ func (h *Host) applyTXT(ch Change, c *Credential, now time.Time) *Refusal {
 		return refuse(TooMany, fmt.Sprintf("more than %d TXT values", MaxTXT), "name fewer")
 	}
 	for _, v := range ch.Texts {
-		if v == "" || len(v) > 255 {
-			return refuse(Malformed, "a TXT value has 1 to 255 octets", "send the challenge value alone")
+		// Challenges are base64url. Stores keep text as JSON, which has no octets beyond UTF-8.
+		if v == "" || len(v) > 255 || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' }) {
+			return refuse(Malformed, "a TXT value has 1 to 255 printable ASCII characters", "send the challenge value alone")
 		}
 	}
 	has := func(t TXT) bool { return slices.Contains(ch.Texts, t.Value) }

@@ -129,6 +129,8 @@ func TestUpdate(t *testing.T) {
 		{name: "nine values", source: home, changes: []ddns.Change{txt(ddns.Replace, "1", "2", "3", "4", "5", "6", "7", "8", "9")}, code: ddns.TooMany},
 		{name: "empty value", source: home, changes: []ddns.Change{txt(ddns.Add, "")}, code: ddns.Malformed},
 		{name: "256 octets", source: home, changes: []ddns.Change{txt(ddns.Add, strings.Repeat("x", 256))}, code: ddns.Malformed},
+		{name: "no UTF-8", source: home, changes: []ddns.Change{txt(ddns.Add, "a\xff")}, code: ddns.Malformed},
+		{name: "control characters", source: home, changes: []ddns.Change{txt(ddns.Add, "a\n")}, code: ddns.Malformed},
 		{name: "255 octets", source: home, changes: []ddns.Change{txt(ddns.Replace, strings.Repeat("x", 255))}, txt: strings.Repeat("x", 255)},
 		{name: "unknown operation on TXT", source: home, changes: []ddns.Change{txt(0, "x")}, code: ddns.Malformed},
 
