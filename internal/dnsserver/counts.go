@@ -16,7 +16,7 @@ type Counts struct {
 	Slipped   uint64     // those of which a slip was sent
 	Cookies   uint64     // queries with a valid server cookie
 	Conns     uint64     // TCP connections that were accepted
-	Refused   uint64     // TCP connections that were closed at once, over a limit
+	Refused   uint64     // TCP connections that were closed over a limit: at once, or to make room
 }
 
 // counts are the counts of one goroutine, or of all TCP connections: apart, so

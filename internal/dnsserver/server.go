@@ -78,8 +78,9 @@ type Config struct {
 	// its last, and how long a client may take to accept an answer. 0: 5 s.
 	MessageTimeout time.Duration
 
-	// MaxConns is the number of TCP connections in all, MaxConnsPerPrefix from
-	// one IPv4 address or IPv6 /64. One more is closed at once. 0: 1000 and 50.
+	// MaxConns is the number of TCP connections in all: one more has that closed
+	// which has been without a query longest. MaxConnsPerPrefix is the number from
+	// one IPv4 address or IPv6 /64: one more is closed at once. 0: 1000 and 50.
 	MaxConns, MaxConnsPerPrefix int
 
 	// ResponsesPerSecond is how often one response goes by UDP to one network,

@@ -2,6 +2,7 @@ package dnsserver
 
 import (
 	"bufio"
+	"container/list"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -41,11 +42,19 @@ func (a *answers) put(b *[]byte) {
 	a.pool.Put(b)
 }
 
+// tcpConn is an open connection.
+type tcpConn struct {
+	*net.TCPConn
+	client netip.Addr
+	done   chan struct{} // closed when nobody uses the connection any more
+	place  *list.Element // in connTable.open; guarded by its mu; nil: it has none any more
+}
+
 // connTable knows the open connections, for the limits and to close them.
 type connTable struct {
 	mu        sync.Mutex
-	open      map[*net.TCPConn]struct{} // guarded by mu, as the rest
-	perPrefix map[netip.Prefix]int
+	open      list.List            // of *tcpConn, that which has been silent longest first; guarded by mu, as the rest
+	perPrefix map[netip.Prefix]int // of open
 	closed    bool
 	max       int // set once
 	maxPrefix int // set once
@@ -53,7 +62,7 @@ type connTable struct {
 }
 
 func (t *connTable) init(max, maxPrefix int) {
-	t.open, t.perPrefix = map[*net.TCPConn]struct{}{}, map[netip.Prefix]int{}
+	t.perPrefix = map[netip.Prefix]int{}
 	t.max, t.maxPrefix = max, maxPrefix
 }
 
@@ -67,27 +76,63 @@ func clientPrefix(client netip.Addr) netip.Prefix {
 	return p
 }
 
-func (t *connTable) add(c *net.TCPConn, client netip.Addr) bool {
-	p := clientPrefix(client)
+// add takes a connection, unless its client has as many as it may. If there are
+// as many as there may be in all, those that have been silent longest make room
+// (RFC 7766 section 6.2.3), so that who opens connections and lets them be keeps
+// out nobody; it tells how many. They are gone when add returns.
+func (t *connTable) add(c *tcpConn) (taken bool, evicted uint64) {
+	p := clientPrefix(c.client)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed || len(t.open) >= t.max || t.perPrefix[p] >= t.maxPrefix {
-		return false
+	for {
+		if t.closed || t.perPrefix[p] >= t.maxPrefix {
+			return false, evicted
+		}
+		if t.open.Len() < t.max {
+			break
+		}
+		silent := t.open.Front().Value.(*tcpConn)
+		t.drop(silent)
+		silent.Close()
+		evicted++
+		t.mu.Unlock()
+		<-silent.done
+		t.mu.Lock()
 	}
-	t.open[c] = struct{}{}
+	c.place = t.open.PushBack(c)
 	t.perPrefix[p]++
 	t.wait.Add(1)
-	return true
+	return true, evicted
 }
 
-func (t *connTable) remove(c *net.TCPConn, client netip.Addr) {
-	p := clientPrefix(client)
-	t.mu.Lock()
-	delete(t.open, c)
+// drop takes a connection out of the table, if it is there; t.mu is held.
+func (t *connTable) drop(c *tcpConn) {
+	if c.place == nil {
+		return
+	}
+	t.open.Remove(c.place)
+	c.place = nil
+	p := clientPrefix(c.client)
 	if t.perPrefix[p]--; t.perPrefix[p] == 0 {
 		delete(t.perPrefix, p)
 	}
+}
+
+// asked notes that a connection has just had a query.
+func (t *connTable) asked(c *tcpConn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.place != nil {
+		t.open.MoveToBack(c.place)
+	}
+}
+
+// remove is for who has used the connection, and does so no longer.
+func (t *connTable) remove(c *tcpConn) {
+	t.mu.Lock()
+	t.drop(c)
 	t.mu.Unlock()
+	close(c.done)
 	t.wait.Done()
 }
 
@@ -96,8 +141,8 @@ func (t *connTable) remove(c *net.TCPConn, client netip.Addr) {
 func (t *connTable) closeAll() {
 	t.mu.Lock()
 	t.closed = true
-	for c := range t.open {
-		c.Close()
+	for e := t.open.Front(); e != nil; e = e.Next() {
+		e.Value.(*tcpConn).Close()
 	}
 	t.mu.Unlock()
 	t.wait.Wait()
@@ -121,17 +166,19 @@ func (s *Server) acceptTCP(ctx context.Context, l *net.TCPListener, counts *coun
 			}
 			continue
 		}
-		client := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-		if !s.conns.add(c, client) {
+		conn := &tcpConn{TCPConn: c, client: c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap(), done: make(chan struct{})}
+		taken, evicted := s.conns.add(conn)
+		counts.refused.Add(evicted)
+		if !taken {
 			counts.refused.Add(1)
 			c.Close()
 			continue
 		}
 		counts.conns.Add(1)
 		go func() {
-			defer s.conns.remove(c, client)
-			defer c.Close()
-			s.serveTCP(c, client, counts, &buffers)
+			defer s.conns.remove(conn)
+			defer conn.Close()
+			s.serveTCP(conn, counts, &buffers)
 		}()
 	}
 }
@@ -139,7 +186,7 @@ func (s *Server) acceptTCP(ctx context.Context, l *net.TCPListener, counts *coun
 // serveTCP answers the queries of one connection, in their order (RFC 7766
 // section 6.2.1.1 lets a server choose; an answer takes microseconds). Any error
 // ends it: there is nobody to tell.
-func (s *Server) serveTCP(c *net.TCPConn, client netip.Addr, counts *counts, buffers *answers) {
+func (s *Server) serveTCP(c *tcpConn, counts *counts, buffers *answers) {
 	var (
 		r      = s.responderWith(counts)
 		reader = bufio.NewReaderSize(c, tcpRead)
@@ -166,6 +213,9 @@ func (s *Server) serveTCP(c *net.TCPConn, client netip.Addr, counts *counts, buf
 	}
 	for {
 		if !wholeQuery(reader) {
+			if held != nil {
+				s.conns.asked(c)
+			}
 			if flush() != nil {
 				return
 			}
@@ -187,7 +237,7 @@ func (s *Server) serveTCP(c *net.TCPConn, client netip.Addr, counts *counts, buf
 		}
 		start := len(*held)
 		out := append(*held, 0, 0)
-		reply := r.respond(query, out[start+2:start+2], client, true, s.config.Now())
+		reply := r.respond(query, out[start+2:start+2], c.client, true, s.config.Now())
 		if len(reply) == 0 {
 			if len(query) < headerLen { // not DNS: send what there is, and go
 				flush()

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -163,10 +162,16 @@ func TestTCPLimits(t *testing.T) {
 	closed(t, dial(t, "tcp", v4)) // the address has its two
 	third := dial(t, "tcp", v6)
 	ask(third)
-	closed(t, dial(t, "tcp", v6)) // the server has its three
+	ask(first)
+	fourth := dial(t, "tcp", v6) // the server has its three: the second has been silent longest
+	ask(fourth)
+	closed(t, second)
+	ask(first)
+	ask(third)
+	ask(fourth)
 	third.Close()
-	// The place is free when the server has seen the end of it, which takes an
-	// unknown moment: a new connection is tried until it is served.
+	// The place of the client is free when the server has seen the end of it,
+	// which takes an unknown moment: a new connection is tried until it is served.
 	for deadline := time.Now().Add(within); ; {
 		c := dial(t, "tcp", v6)
 		c.Write(framed(hostQuery(1)))
@@ -248,37 +253,6 @@ func TestBurst(t *testing.T) {
 	}
 	if counts := s.Counts(); counts.UDP != n || counts.Rcodes[0] != n {
 		t.Errorf("%+v", counts)
-	}
-}
-
-// TestDamagedPackets throws damaged queries at a live server, which must still
-// answer afterwards; a panic would end the test.
-func TestDamagedPackets(t *testing.T) {
-	s := start(t, dnsserver.Config{})
-	c := dial(t, "udp", s.Addrs()[0])
-	random := rand.New(rand.NewPCG(1, 2))
-	rows := probes()
-	for range 10_000 {
-		query := rows[random.IntN(len(rows))].query()
-		for range random.IntN(4) {
-			query[random.IntN(len(query))] = byte(random.Uint32())
-		}
-		// An error is a full queue: the packet is lost, as packets are.
-		c.Write(query[:random.IntN(len(query)+1)])
-	}
-	if reply := exchange(t, "tcp", s.Addrs()[0], hostQuery(1)); reply[7] != 1 {
-		t.Errorf("%x", reply)
-	}
-	for deadline := time.Now().Add(within); ; { // the queue may still be full
-		fresh := dial(t, "udp", s.Addrs()[0])
-		fresh.Write(hostQuery(1))
-		fresh.SetDeadline(time.Now().Add(time.Second))
-		if n, err := fresh.Read(make([]byte, 512)); err == nil && n > 12 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("no answer by UDP any more")
-		}
 	}
 }
 
