@@ -8,13 +8,6 @@ import (
 	"godwit/internal/dnsname"
 )
 
-// OneThread has the writer keep to one thread, so that the N-th sync of a thread
-// is the N-th sync of the store.
-func (cfg Config) OneThread() Config {
-	cfg.oneThread = true
-	return cfg
-}
-
 // PendingRoom bounds what is pending, in bytes.
 func (cfg Config) PendingRoom(bytes int) Config {
 	cfg.pendingRoom = bytes

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,10 @@ import (
 // writeUntilTold is another process's part: it makes 40 changes of one host, and
 // says of each whether it was acknowledged.
 func writeUntilTold(dir string) int {
-	cfg := sqlite.Config{}.OneThread()
+	// The tracer counts the calls of each thread, and this one writes.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cfg := sqlite.Config{}
 	if os.Getenv("GODWIT_TEST_SWEEP") != "" {
 		cfg = cfg.PendingRoom(1) // each batch brings what was pending into its rows, too
 	}

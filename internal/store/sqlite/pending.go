@@ -329,8 +329,10 @@ func (l *backlog) committed(b *batch) {
 
 // tidy brings some of what is pending into the rows while nobody writes.
 func (w *writer) tidy() {
+	share := max(w.owed, sweepHosts)
+	w.owed = 0
 	if w.conn != nil && !w.backlog.empty() {
-		w.commit(nil, sweepHosts)
+		w.commit(nil, share)
 	}
 }
 

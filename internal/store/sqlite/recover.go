@@ -24,7 +24,7 @@ type illness struct {
 	cause    error
 	suspects map[dnsname.Name]*entry // hosts whose last write may or may not be there, as they were; nil for none
 	lost     bool                    // the disk does not hold what was acknowledged: nothing mends that
-	timer    *time.Timer
+	timer    *time.Timer             // when to try to go on
 	tried    time.Time
 }
 
@@ -53,22 +53,7 @@ func (w *writer) sicken(cause error) {
 		w.conn = nil
 	}
 	w.cause = cause
-	w.stopRetrying()
-	w.timer = time.NewTimer(retryEvery)
-}
-
-func (w *writer) stopRetrying() {
-	if w.timer != nil {
-		w.timer.Stop()
-	}
-}
-
-// retry is when to try to go on; never while the store is well.
-func (w *writer) retry() <-chan time.Time {
-	if w.conn != nil || w.lost || w.timer == nil {
-		return nil
-	}
-	return w.timer.C
+	w.timer.Reset(retryEvery)
 }
 
 // refuse answers writes while the store cannot write.

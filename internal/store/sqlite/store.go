@@ -1,7 +1,7 @@
 // Package sqlite keeps hosts in one SQLite file that any SQLite tool can read.
 //
-// One goroutine writes. It takes whatever is queued, decides each write against
-// the present state, commits all that hold in one transaction with one sync,
+// One goroutine at a time writes: the first of those who wait for their writes,
+// for all. It takes whatever is queued, decides each write against the present state, commits all that hold in one transaction with one sync,
 // tells the follower ([Store.Follow]), and only then answers: an acknowledged
 // write is on disk and in DNS. There is no timer, so a lone writer waits for
 // one sync only. What a batch changes of hosts goes as one record into a log
@@ -68,9 +68,6 @@ type Config struct {
 	// quiet is after what time without writes changes are brought into their rows.
 	// 0: a quarter of a second.
 	quiet time.Duration
-	// oneThread has the writer keep to one thread, for tests whose tracer counts
-	// the calls of each thread. It costs two changes of thread for each batch.
-	oneThread bool
 }
 
 func (cfg Config) withDefaults() Config {

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"godwit/internal/ddns"
@@ -80,19 +80,68 @@ func (s *Store) submit(ctx context.Context, do func(*batch) error, alone func(*w
 			return ErrClosed
 		}
 	}
-	var err error
-	select {
-	case err = <-o.done:
-	case <-s.writer.stopped:
-		select {
-		case err = <-o.done:
-		default:
-			return ErrClosed // queued after the writer looked for the last time
-		}
+	err, done := s.writer.wait(o)
+	if !done {
+		return ErrClosed // queued after the writer looked for the last time
 	}
 	o.do, o.alone = nil, nil
 	ops.Put(o)
 	return err
+}
+
+// wait returns the outcome of a queued write. Who finds that nobody has the turn
+// to write does what is queued, his own write and others': a lone one is done
+// without a change of goroutine.
+func (w *writer) wait(o *op) (err error, done bool) {
+	select {
+	case w.turn <- struct{}{}:
+		w.lead()
+		w.pass()
+	default: // who has it looks at the queue when he is done
+	}
+	for {
+		select {
+		case err = <-o.done:
+		case <-w.stopped:
+			select {
+			case err = <-o.done:
+			default:
+				return nil, false
+			}
+		}
+		if err != errTurn {
+			return err, true
+		}
+		w.lead()
+		w.pass()
+	}
+}
+
+// errTurn tells who waits for his write that it is his turn to do what is queued.
+var errTurn = errors.New("it is your turn")
+
+// pass gives the turn to the first in the queue; to run, if that waits for it; or
+// to nobody, and then the next one finds it.
+func (w *writer) pass() {
+	for wanted := w.wanted.Load(); ; wanted = false { // once, for run may not have come that far
+		if !wanted {
+			select {
+			case w.first = <-w.queue:
+				w.first.done <- errTurn
+				return
+			default:
+			}
+		}
+		<-w.turn
+		if len(w.queue) == 0 {
+			return
+		}
+		select {
+		case w.turn <- struct{}{}: // somebody came when it was about to be free
+		default:
+			return
+		}
+	}
 }
 
 // zoneState is what is stored of one zone.
@@ -101,28 +150,36 @@ type zoneState struct {
 	fingerprint []byte
 }
 
-// writer owns the connection that writes, and all state that only it may change.
+// writer owns the connection that writes, and all state that only who has the
+// turn may change.
 type writer struct {
 	s       *Store
 	queue   chan *op
+	turn    chan struct{} // who sends has it until he receives, or passes it on
+	first   *op           // of the batch of him who was passed the turn
+	wanted  atomic.Bool   // run waits for the turn
 	closing chan struct{} // closed by Close
 	stopped chan struct{} // closed when the writer has answered everybody and is gone
 
 	conn   *conn // nil while the store is sick
 	zones  map[dnsname.Name]zoneState
 	follow func(ddns.Commit)
-	// quiet goes off when nobody has written for a while and something is pending.
+	// quiet goes off when nobody has written for a while and something is pending,
+	// or when hosts must be brought into their rows at once: owed, how many.
 	quiet   *time.Timer
+	owed    int
 	backlog backlog
 	log     changeLog
 	illness
 
+	batch         []*op                   // room for who leads
 	hosts, before map[dnsname.Name]*entry // room for a batch's
 	event         []byte                  // and for an event's text
 }
 
 func newWriter(s *Store) (*writer, error) {
-	w := &writer{s: s, quiet: time.NewTimer(time.Hour), queue: make(chan *op, queueLength), closing: make(chan struct{}), stopped: make(chan struct{}),
+	w := &writer{s: s, quiet: time.NewTimer(time.Hour), illness: illness{timer: time.NewTimer(time.Hour)}, queue: make(chan *op, queueLength),
+		turn: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}),
 		hosts: map[dnsname.Name]*entry{}, before: map[dnsname.Name]*entry{}}
 	var err error
 	if w.conn, err = s.openWriting(); err != nil {
@@ -152,29 +209,26 @@ func (s *Store) openWriting() (*conn, error) {
 	return c, nil
 }
 
-// run is the writer's goroutine.
+// run does what nobody asked for.
 func (w *writer) run() {
-	if w.s.cfg.oneThread {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-	}
 	defer close(w.stopped)
-	defer w.stopRetrying()
+	defer w.timer.Stop()
 	defer w.quiet.Stop()
-	batch := make([]*op, 0, batchLength)
 	for {
-		batch = batch[:0]
 		select {
-		case o := <-w.queue:
-			batch = append(batch, o)
-		case <-w.retry():
-			w.heal()
-			continue
+		case <-w.timer.C:
+			w.take()
+			if w.conn == nil && !w.lost {
+				w.heal()
+			}
+			w.pass()
 		case <-w.quiet.C:
+			w.take()
 			w.tidy()
 			w.rest(sweepEvery)
-			continue
+			w.pass()
 		case <-w.closing:
+			w.take() // for good
 			w.drain()
 			err := w.flush()
 			if err == nil {
@@ -185,15 +239,32 @@ func (w *writer) run() {
 			}
 			return
 		}
-	more:
-		for len(batch) < batchLength && batch[len(batch)-1].alone == nil {
-			select {
-			case o := <-w.queue:
-				batch = append(batch, o)
-			default:
-				break more
-			}
+	}
+}
+
+// take waits for the turn, which only run does.
+func (w *writer) take() {
+	w.wanted.Store(true)
+	w.turn <- struct{}{}
+	w.wanted.Store(false)
+}
+
+// lead does a batch of what is queued.
+func (w *writer) lead() {
+	batch := w.batch[:0]
+	if w.first != nil {
+		batch, w.first = append(batch, w.first), nil
+	}
+more:
+	for len(batch) < batchLength && (len(batch) == 0 || batch[len(batch)-1].alone == nil) {
+		select {
+		case o := <-w.queue:
+			batch = append(batch, o)
+		default:
+			break more
 		}
+	}
+	if w.batch = batch; len(batch) > 0 {
 		w.serve(batch)
 		w.rest(w.s.cfg.quiet)
 	}
@@ -201,6 +272,9 @@ func (w *writer) run() {
 
 // rest has what is pending looked after when nobody has written for so long.
 func (w *writer) rest(d time.Duration) {
+	if w.owed > 0 {
+		d = 0
+	}
 	if w.conn != nil && !w.backlog.empty() {
 		w.quiet.Reset(d)
 	}
@@ -231,12 +305,11 @@ func (w *writer) serve(ops []*op) {
 		} else {
 			w.commit(ops, 0)
 		}
-		help := w.conn != nil && w.over(w.s.cfg.Now())
+		if w.conn != nil && w.over(w.s.cfg.Now()) {
+			w.owed += 2*len(ops) + 8 // more than they added
+		}
 		for _, o := range ops {
 			o.done <- o.err
-		}
-		if help {
-			w.commit(nil, 2*len(ops)+8) // more than they added
 		}
 	}
 	if alone != nil {
