@@ -31,8 +31,8 @@ type madeZone struct {
 var (
 	longLabel  = strings.Repeat("l", 63)
 	madeLabels = []string{"a", "b", "c", "d", "*", "www", "ns", longLabel}
-	madeTypes  = []string{"A", "A", "AAAA", "TXT", "MX", "CNAME", "CNAME", "NS", "DNAME", "SRV", "CAA", "RP", "NAPTR", "TYPE666"}
-	askedTypes = []string{"A", "A", "A", "AAAA", "TXT", "MX", "CNAME", "NS", "DNAME", "SRV", "CAA", "RP", "NAPTR", "TYPE666", "SOA", "DS", "HTTPS", "TYPE667"}
+	madeTypes  = []string{"A", "A", "AAAA", "TXT", "MX", "CNAME", "CNAME", "NS", "DNAME", "SRV", "CAA", "RP", "NAPTR", "TYPE666", "PTR", "HTTPS", "SVCB", "SSHFP", "TLSA"}
+	askedTypes = []string{"A", "A", "A", "AAAA", "TXT", "MX", "CNAME", "NS", "DNAME", "SRV", "CAA", "RP", "NAPTR", "TYPE666", "SOA", "DS", "PTR", "HTTPS", "SVCB", "SSHFP", "TLSA", "TYPE667"}
 )
 
 func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
@@ -75,6 +75,15 @@ func madeData(r *rand.Rand, rrtype, apex string) string {
 		return target + " " + madeName(r, apex) + "."
 	case "NAPTR":
 		return fmt.Sprintf(`%d 10 "u" "sip" "!^.*$!sip:a@example.org!" .`, n)
+	case "HTTPS", "SVCB":
+		if n%4 == 0 {
+			return "0 " + target
+		}
+		return fmt.Sprintf(`%d %s alpn="h2,h3" port=%d ipv4hint=192.0.2.%d ipv6hint=2001:db8::1 key65000="a\000\255"`, n, target, n, n)
+	case "SSHFP":
+		return fmt.Sprintf("4 2 %064x", n)
+	case "TLSA":
+		return fmt.Sprintf("3 1 1 %064x", n)
 	case "TYPE666":
 		return fmt.Sprintf(`\# 2 00%02x`, n)
 	}
@@ -255,9 +264,13 @@ func TestAsPeersAnswer(t *testing.T) {
 				p.edns = nil
 			}
 			query := p.query()
+			network := "udp"
+			if r.IntN(8) == 0 {
+				network = "tcp"
+			}
 			var parts [4][4]string
 			for i, addr := range addrs {
-				parts[i] = answerOf(t, who[i], exchange(t, "udp", addr, query))
+				parts[i] = answerOf(t, who[i], exchange(t, network, addr, query))
 			}
 			for part, title := range []string{"header", "answer", "authority", "additional"} {
 				if parts[1][part] != parts[2][part] || parts[2][part] != parts[3][part] {
