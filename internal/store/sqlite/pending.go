@@ -110,7 +110,7 @@ func (l *backlog) swept() bool { return l.sweep != nil && len(l.sweep.hosts) == 
 func (w *writer) over(now time.Time) bool {
 	l := &w.backlog
 	room := w.s.cfg.pendingRoom
-	return !l.empty() && (w.s.cache.pendingBytes > room || l.bytes > room || now.Sub(l.since) > pendingFor)
+	return !l.empty() && (w.s.cache.pendingBytes > room || l.bytes > room/2 || now.Sub(l.since) > pendingFor)
 }
 
 // keep makes next the state of its host, in the log if that will do and in the
