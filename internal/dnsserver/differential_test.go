@@ -79,7 +79,7 @@ func madeData(r *rand.Rand, rrtype, apex string) string {
 		if n%4 == 0 {
 			return "0 " + target
 		}
-		return fmt.Sprintf(`%d %s alpn="h2,h3" port=%d ipv4hint=192.0.2.%d ipv6hint=2001:db8::1 key65000="a\000\255"`, n, target, n, n)
+		return fmt.Sprintf(`%d %s port=%d alpn="h2,h3" mandatory=port,alpn ipv6hint=2001:db8::1 ipv4hint=192.0.2.%d key65000="a\001\200"`, n, target, n, n)
 	case "SSHFP":
 		return fmt.Sprintf("4 2 %064x", n)
 	case "TLSA":

@@ -348,7 +348,11 @@ func (p *parser) libraryData(rrtype uint16, fields []string) ([]byte, error) {
 		return nil, p.fail("the origin "+origin+" has an escape", "use another $ORIGIN for this record")
 	}
 	typeText := typeName(rrtype)
-	text := ". 0 IN " + typeText + " " + strings.Join(fields, " ") + "\n"
+	data := strings.Join(fields, " ")
+	if isService(rrtype) {
+		data = joinService(fields)
+	}
+	text := ". 0 IN " + typeText + " " + data + "\n"
 	zp := dns.NewZoneParser(strings.NewReader(text), origin, "")
 	rr, ok := zp.Next()
 	if err := zp.Err(); err != nil || !ok || rr == nil {
@@ -365,6 +369,9 @@ func (p *parser) libraryData(rrtype uint16, fields []string) ([]byte, error) {
 	}
 	// Header, the root as owner, type, class, TTL and length come before the data.
 	const before = headerLen + 1 + 10
+	if err == nil && len(m.Data) > before+2 && isService(rrtype) {
+		err = orderService(m.Data[before:])
+	}
 	if err != nil || len(m.Data) < before {
 		return nil, p.fail("the data of this "+typeText+" record is not valid"+reason(err), "check it")
 	}

@@ -60,6 +60,31 @@ svc HTTPS 1 . alpn=h2
 	}
 }
 
+// TestParseService has records of RFC 9460 in its own spellings (appendix D), and
+// what comes out in wire form: keys in order, and those of "mandatory" too.
+func TestParseService(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{`HTTPS 0 foo.example.com.`, "\x00\x00\x03foo\x07example\x03com\x00"},
+		{`SVCB 1 .`, "\x00\x01\x00"},
+		{`SVCB 16 foo.example.com. port=53`, "\x00\x10\x03foo\x07example\x03com\x00\x00\x03\x00\x02\x00\x35"},
+		{`SVCB 1 . key667=hello`, "\x00\x01\x00\x02\x9b\x00\x05hello"},
+		{`SVCB 1 . key667="hello\210qoo"`, "\x00\x01\x00\x02\x9b\x00\x09hello\xd2qoo"},
+		{`SVCB 1 . ipv6hint="2001:db8::1,2001:db8::53:1"`, "\x00\x01\x00\x00\x06\x00\x20" +
+			"\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01" + "\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x53\x00\x01"},
+		{`SVCB 16 . alpn="h2,h3-19" mandatory=ipv4hint,alpn ipv4hint=192.0.2.1`,
+			"\x00\x10\x00\x00\x00\x00\x04\x00\x01\x00\x04\x00\x01\x00\x09\x02h2\x05h3-19\x00\x04\x00\x04\xc0\x00\x02\x01"},
+		{`SVCB 16 . alpn="f\\\\oo\\,bar,h2"`, "\x00\x10\x00\x00\x01\x00\x0c\x08f\\oo,bar\x02h2"},
+		{`HTTPS 1 . port=443 no-default-alpn alpn="h2"`, "\x00\x01\x00\x00\x01\x00\x03\x02h2\x00\x02\x00\x00\x00\x03\x00\x02\x01\xbb"},
+	} {
+		z := mustNew(t, zone.Config{Apex: dnsname.MustParse("example.org"), Records: mustParse(t, "s "+tt.text+"\n", "example.org")})
+		rrtype, _, _ := strings.Cut(tt.text, " ")
+		reply := ask(z, "s.example.org", dns.StringToType[rrtype], 1232)
+		if _, got, _ := bytes.Cut(reply[12+15+4:], []byte{0, byte(len(tt.want))}); string(got) != tt.want {
+			t.Errorf("%s: %q, want %q", tt.text, reply[12+15+4:], tt.want)
+		}
+	}
+}
+
 func TestParseErrors(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{"www A 192.0.2.1\nwww.example.net. A 192.0.2.1\n", "dyn.zone:2: www.example.net is not in zone example.org"},
@@ -101,6 +126,14 @@ func TestParseErrors(t *testing.T) {
 		{"www RP \\# 0\n", "dyn.zone:1: RP record without data"},
 		{"www AAAA \\# +00\n", "dyn.zone:1: AAAA record without data"},
 		{"www TYPE16 \\# 0\n", "dyn.zone:1: TXT record without data"},
+		{"www HTTPS 1 . alpn=h2 alpn=h3\n", "dyn.zone:1: the data of this HTTPS record is not valid"},
+		{"www HTTPS 1 . mandatory=port alpn=h2\n", "mandatory names key3, which must be another one that is there, once"},
+		{"www HTTPS 1 . mandatory=alpn,alpn alpn=h2\n", "mandatory names key1"},
+		{"www SVCB 1 . mandatory=mandatory\n", "mandatory names key0"},
+		{"www HTTPS 1 . no-default-alpn\n", "no-default-alpn without alpn"},
+		{"www HTTPS 1 . alpn=\n", "alpn without a protocol"},
+		{"www HTTPS 1 . port=99999\n", "dyn.zone:1: the data of this HTTPS record is not understood"},
+		{"www HTTPS 1 . \"alpn=h2\"\n", "dyn.zone:1: the data of this HTTPS record is not understood"},
 		{"www TYPE666 \\# 3 ab\n", "dyn.zone:1: the data of this TYPE666 record"},
 		{"child NS ns.child\nx.child TXT a\nns.child A 192.0.2.1\n", "dyn.zone:2: x.child.example.org TXT is at or below the delegation on line 1"},
 		{"child NS ns.child\nchild MX 10 a\n", "dyn.zone:2: child.example.org MX is at or below the delegation"},
@@ -244,6 +277,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("x RP \\# 0\n")
 	f.Add("x TYPE666 \\# 0\nx TYPE666 \\# 3 abcdef\nx CAA 0 issue \";\"\ny SRV 1 2 3 z\n")
 	f.Add("x TXT (\n\"a\"\n)\nold DNAME new\nchild NS ns.child\nns.child AAAA 2001:db8::1\n")
+	f.Add("x HTTPS 1 . mandatory=port,alpn port=1 alpn=\"h2\"\nx TYPE65 \\# 7 00010000000000\nx TYPE64 \\# 3 000100\nx HTTPS 0 .\n")
 	f.Add("x HTTPS 1 . alpn=h2 ech=AAAA\nx LOC 1 N 1 E 1m\nx NAPTR 1 1 \"\" \"\" \"\" .\n")
 	apex := dnsname.MustParse("example.org")
 	f.Fuzz(func(t *testing.T, text string) {
