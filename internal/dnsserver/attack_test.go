@@ -85,7 +85,7 @@ func TestDamagedPackets(t *testing.T) {
 		packets = 100_000_000
 	}
 	const batch = 100
-	s := start(t, dnsserver.Config{UDPSockets: 1})
+	s := start(t, dnsserver.Config{UDPSockets: 1, ResponsesPerSecond: 1_000_000})
 	m := newMutator()
 	udp := dial(t, "udp", s.Addrs()[0])
 	udp.(*net.UDPConn).SetReadBuffer(1 << 20) // for the answers to a batch
