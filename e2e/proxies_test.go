@@ -143,7 +143,7 @@ func TestReverseProxies(t *testing.T) {
 
 			// Signatures, by our own client.
 			code := regexp.MustCompile(`[a-z2-7]{4}(-[a-z2-7]{4}){3}`).FindString(d.mustGodwit(t, "host", "token", "add", name, "--join"))
-			if r := run("agent", "join", url, code, "--state-dir", t.TempDir(), "--ca-file", caFile); r.code != 0 {
+			if r := run("agent", "join", url, code, "--config", filepath.Join(t.TempDir(), "agent.toml"), "--state-dir", t.TempDir(), "--ca-file", caFile); r.code != 0 {
 				t.Errorf("join: %+v", r)
 			}
 
