@@ -62,6 +62,9 @@ func TestStored(t *testing.T) {
 		{"lease ran out", func(c *doctor.Case) { c.Host.A, c.Host.Lease, c.Host.ChangedBy = nil, 3600, "clock" }, "addresses", doctor.Wrong, "the lease of 1h0m0s ran out", "Look after the client"},
 		{"taken away", func(c *doctor.Case) { c.Host.A, c.Host.ChangedBy = nil, "k7m2qx4p" }, "addresses", doctor.Wrong, "taken away 60 minutes ago by k7m2qx4p", "godwit host history nas"},
 		{"never updated", func(c *doctor.Case) { c.Host.A, c.Events = nil, nil }, "addresses", doctor.Wrong, "no update has ever been accepted", "--for CLIENT --wait"},
+		{"a follower without a prefix", func(c *doctor.Case) {
+			c.Host.Host, c.Host.Router, c.Host.A, c.Events[0].After = "tv.dyn.example.com", "nas.dyn.example.com", nil, nil
+		}, "addresses", doctor.Wrong, "none: what nas.dyn.example.com sends gives it none", "godwit host show nas.dyn.example.com --target local:DIR"},
 		{"long TTL", func(c *doctor.Case) { c.Host.TTL = 86400 }, "ttl", doctor.Note, "24h0m0s", "--ttl 60"},
 		{"expired", func(c *doctor.Case) { c.Host.Credentials[0].Expires = now.Add(-time.Second) }, "credentials", doctor.Wrong, "nobody can update", "godwit host token add"},
 		{"quiet", func(c *doctor.Case) { c.Host.Seen, c.Events[0].Time = now.AddDate(0, 0, -30), now.AddDate(0, 0, -30) }, "last update", doctor.Note, "30 days ago", "--wait"},
@@ -72,6 +75,9 @@ func TestStored(t *testing.T) {
 		{"a stranger's guess", func(c *doctor.Case) { c.Requests = []api.Request{request(1, there, "bad-proof")} }, "refusals", doctor.Note, "somebody guesses", ""},
 		{"a guess at a new host", func(c *doctor.Case) { c.Events, c.Requests = nil, []api.Request{request(1, there, "bad-proof")} }, "refusals", doctor.Wrong, "bad-proof", ""},
 		{"refused for its address", func(c *doctor.Case) { c.Requests = []api.Request{request(1, there, "address-not-allowed")} }, "refusals", doctor.Wrong, "address-not-allowed", "--addresses any"},
+		{"a guess after a refusal", func(c *doctor.Case) {
+			c.Requests = []api.Request{request(1, there, "bad-proof"), request(5, here, "not-source")}
+		}, "refusals", doctor.Wrong, "not-source", "--source free"},
 		{"refused before", func(c *doctor.Case) { c.Requests = []api.Request{request(90, here, "not-source")} }, "refusals", doctor.Note, "before that", ""},
 		{"refused in its history", func(c *doctor.Case) {
 			c.Events = append([]api.Event{{Time: now.Add(-time.Minute), Outcome: "not-source", Door: "signed", Source: there, What: "it names another"}}, c.Events...)

@@ -30,6 +30,8 @@ func (e *exam) stored() {
 	case h.Lease > 0 && h.ChangedBy == "clock":
 		e.find(Wrong, "addresses", fmt.Sprintf("none: the lease of %s ran out, because nothing was heard from its client", time.Duration(h.Lease)*time.Second),
 			"Look after the client: it has stopped sending. A new update brings the addresses back")
+	case h.Router != "":
+		e.find(Wrong, "addresses", "none: what "+h.Router+" sends gives it none", "Let "+h.Router+" send the prefix that the provider delegates (docs/followers.md), and see what it has of it: "+e.command("host show"))
 	case !slices.ContainsFunc(e.Events, func(ev api.Event) bool { return len(ev.After) > 0 }):
 		do := []string{"Set the client up: " + e.command("host setup", "--for CLIENT", "--wait")}
 		if slices.ContainsFunc(e.Requests, func(r api.Request) bool { return r.Host == e.owner() }) {
@@ -65,8 +67,16 @@ func (e *exam) stored() {
 
 // heard looks at what came from the host's client.
 func (e *exam) heard() {
-	var accepted, refused *api.Request
-	var nameless *api.Request
+	// Of the refused ones, strangers cause only those whose proof does not hold, and
+	// must not hide the others.
+	var accepted, refused, unproven, nameless *api.Request
+	refuse := func(r *api.Request) {
+		if r.Outcome == "bad-proof" {
+			unproven = cmp.Or(unproven, r)
+		} else {
+			refused = cmp.Or(refused, r)
+		}
+	}
 	for i := range e.Requests { // the newest first
 		r := &e.Requests[i]
 		switch done := r.Outcome == api.Changed || r.Outcome == api.Unchanged; {
@@ -76,7 +86,7 @@ func (e *exam) heard() {
 		case done:
 			accepted = cmp.Or(accepted, r)
 		default:
-			refused = cmp.Or(refused, r)
+			refuse(r)
 		}
 	}
 	for _, ev := range e.Events { // older ones, which the server has not forgotten when it started
@@ -88,21 +98,28 @@ func (e *exam) heard() {
 			r.Why = ""
 			accepted = cmp.Or(accepted, r)
 		} else {
-			refused = cmp.Or(refused, r)
+			refuse(r)
 		}
 	}
 	e.accepted(accepted)
-	switch {
-	case refused == nil:
-	case accepted != nil && !refused.Time.After(accepted.Time):
-		e.find(Note, "refusals", "before that, "+e.refusal(refused))
-	case refused.Outcome == "bad-proof" && accepted != nil && !near(refused.Source, accepted.Source):
-		// Strangers guess. Whose proof held comes from somewhere else.
-		e.find(Note, "refusals", "since then, "+e.refusal(refused)+"; if that was not yours, somebody guesses", Advice(*refused, e.owner(), e.Flag)...)
-	default:
+	proven := accepted // the newest
+	if refused != nil && !before(refused, accepted) {
+		proven = refused
 		e.find(Wrong, "refusals", e.refusal(refused), Advice(*refused, e.owner(), e.Flag)...)
+	} else if refused != nil {
+		e.find(Note, "refusals", "before that, "+e.refusal(refused))
 	}
-	if accepted == nil && refused == nil && nameless != nil {
+	switch {
+	case unproven == nil:
+	case before(unproven, proven):
+		e.find(Note, "refusals", "before that, "+e.refusal(unproven))
+	case proven != nil && !near(unproven.Source, proven.Source):
+		// Strangers guess. Whose proof held comes from somewhere else.
+		e.find(Note, "refusals", "since then, "+e.refusal(unproven)+"; if that was not yours, somebody guesses", Advice(*unproven, e.owner(), e.Flag)...)
+	default:
+		e.find(Wrong, "refusals", e.refusal(unproven), Advice(*unproven, e.owner(), e.Flag)...)
+	}
+	if accepted == nil && refused == nil && unproven == nil && nameless != nil {
 		e.find(Note, "strangers", "a request that named no host of this server came "+e.ago(nameless.Time)+from(nameless)+": if that was yours, the name in the client is wrong")
 	}
 }
@@ -157,6 +174,9 @@ func from(r *api.Request) string {
 	}
 	return out
 }
+
+// before tells whether one request came no later than another, if there was one.
+func before(r, other *api.Request) bool { return other != nil && !r.Time.After(other.Time) }
 
 // near tells whether two addresses are of one network, as the server counts them.
 func near(a, b netip.Addr) bool {
