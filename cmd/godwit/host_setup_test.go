@@ -242,7 +242,7 @@ func TestSetupWait(t *testing.T) {
 	})
 	t.Run("nothing comes", func(t *testing.T) {
 		r := call("", "host", "setup", name, "--wait", "--timeout", "10ms")
-		if r.code != 1 || !strings.Contains(r.stdout, "✗ No request for "+name+" has come in 10ms.") || !strings.Contains(r.stdout, "  5. ") {
+		if r.code != 1 || !strings.Contains(r.stdout, "✗ No request for "+name+" has come in 10ms.") || !strings.Contains(r.stdout, "  5. ") || strings.Contains(r.stderr, "deadline") {
 			t.Errorf("%+v", r)
 		}
 	})

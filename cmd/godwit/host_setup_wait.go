@@ -46,7 +46,7 @@ func (c hostSetupCommand) wait(a *app, server *client.Client, s *setup, mark uin
 	w := waited{Setup: s, Request: r, Advice: []string{}}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && a.ctx.Err() == nil:
-		w.Advice = checklist(s)
+		w.Advice, err = checklist(s), nil
 	case err != nil:
 		return err
 	case r.Outcome == api.Changed || r.Outcome == api.Unchanged:
