@@ -28,7 +28,10 @@ func (s *Server) duckDNSPath(w http.ResponseWriter, r *http.Request) {
 	in := s.routerRequest(r)
 	var p paramSet
 	p.read(in.query, "")
-	p.query.text[pDomains], p.query.text[pToken], p.query.text[pIP] = r.PathValue("domain"), r.PathValue("token"), r.PathValue("ip")
+	p.query.text[pDomains], p.query.text[pToken] = r.PathValue("domain"), r.PathValue("token")
+	if ip := r.PathValue("ip"); ip != "" {
+		p.query.text[pIP] = ip
+	}
 	s.duckDNS(r.Context(), &in, &p).response().write(w)
 }
 
