@@ -3,6 +3,7 @@ package httpserver
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"godwit/internal/ddns"
@@ -30,7 +31,8 @@ func (s *Server) dynv6(ctx context.Context, in routerRequest) routerReply {
 	var want wanted
 	if !sixToFour && refusal == nil {
 		want, refusal = readWishes(v4, v6, "", prefix, in.source.Addr)
-		want.auto = false // nothing said is nothing changed
+		want.auto = false            // nothing said is nothing changed
+		want.loopback = netip.Addr{} // no client of this form tries it out
 	}
 	if away := in.turnedAway(who); away != nil {
 		refusal = away
