@@ -199,7 +199,7 @@ func (c hostSetupCommand) make(a *app, server *client.Client, host api.HostState
 		}
 		return no
 	}
-	fill := strings.NewReplacer("{HOST}", host.Host, "{URL}", base, "{SERVER}", address, "{SCHEME}", scheme, "{TOKEN}", token, "{CODE}", code,
+	fill := strings.NewReplacer("{HOST}", host.Host, "{URL}", base, "{SERVER}", address, "{SCHEME}", scheme, "{TOKEN}", token, "{CODE}", code, "{TARGET}", c.targetFlag(a),
 		"{HTTPS}", pick("1", "0"), "{YES}", pick("yes", "no"), "{BOOL}", pick("true", "false")).Replace
 	for _, step := range guide.steps {
 		s.Steps = append(s.Steps, fill(step))
@@ -238,6 +238,9 @@ func (c hostSetupCommand) warn(a *app, s *setup, host api.HostState, guide *setu
 		warn("The server does not know its own URL: put it in the place of YOUR-SERVER, and start the server with --url.")
 	case u.Scheme == "http" && !isLoopback(u.Hostname()) && guide.proof != bySeedProof && guide.proof != byJoin:
 		warn("The server is reached over plain HTTP, where it takes no token unless it was started with --http-tokens. Better give it a certificate (--https, --tls-cert).")
+	}
+	if err == nil && isLoopback(u.Hostname()) {
+		s.Notes = append(s.Notes, host.URL+" is for this machine alone. For a client elsewhere start the server with --url, and with --https or --http where the client reaches it.")
 	}
 	if guide.free && host.Source == api.SourceMatch {
 		warn("It sends addresses of both families over one connection, and the host takes only the request's own: godwit host set %s --source free%s", name, target)

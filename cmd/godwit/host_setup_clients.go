@@ -3,8 +3,9 @@ package main
 // setupClient is a client of others, or one of ours, and how it is told of a host.
 //
 // In the texts {HOST} is the host, {URL} the server's URL, {SERVER} that without
-// scheme, {TOKEN} the host's token, {CODE} a join code; what else stands between
-// brackets, percent signs and the like is for the client itself to fill in.
+// scheme, {TOKEN} the host's token, {CODE} a join code, {TARGET} the flag that
+// names the installation; what else stands between brackets, percent signs and the
+// like is for the client itself to fill in.
 type setupClient struct {
 	name, title string
 	proof       setupProof
@@ -56,7 +57,7 @@ func setupClients() []setupClient {
 			},
 			sends: "{URL}/nic/update?hostname=<domain>&myip=<ipaddr>,<ip6addr>&ip6lanprefix=<ip6lanprefix>",
 			notes: []string{"Copy the URL with its <words>: the box fills them in. It takes some minutes, and asks DNS afterwards whether the name is right.",
-				"Devices behind the box follow its prefix: godwit host set {HOST} --follower NAME=::ID"},
+				"Devices behind the box follow its prefix: godwit host set {HOST} --add-follower NAME=::ID{TARGET}"},
 		},
 		{
 			name: "unifi", title: "UniFi gateways",

@@ -71,6 +71,9 @@ func TestSetupToken(t *testing.T) {
 	if !regexp.MustCompile(`godwit agent join http://127\.0\.0\.1:\d+ [a-z2-7]{4}(-[a-z2-7]{4}){3}\n`).MatchString(out) {
 		t.Errorf("for the agent:\n%s", out)
 	}
+	if !strings.Contains(out, " is for this machine alone.") {
+		t.Errorf("of a server that no other machine reaches:\n%s", out)
+	}
 }
 
 // waiter is a call of the program that waits.
