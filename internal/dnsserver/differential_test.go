@@ -90,10 +90,12 @@ func madeData(r *rand.Rand, rrtype, apex string) string {
 	return target
 }
 
-// madeRecord is one line of a zone file; addr is its address, if it has one.
+// madeRecord is one line of a zone file; addr and text are its address and its
+// text, if it is something that a host may have.
 type madeRecord struct {
 	owner, line string
 	addr        netip.Addr
+	text        string
 }
 
 // makeZone draws records, of which it keeps those that the parser takes: what it
@@ -123,6 +125,9 @@ func makeZone(t *testing.T, r *rand.Rand, index int) madeZone {
 		if rrtype == "A" || rrtype == "AAAA" {
 			made.addr = netip.MustParseAddr(data)
 		}
+		if data == `"text"` {
+			made.text = "text"
+		}
 		records = append(records, made)
 		z.text += made.line
 		z.names = append(z.names, owner)
@@ -135,7 +140,7 @@ func makeZone(t *testing.T, r *rand.Rand, index int) madeZone {
 }
 
 // serve makes godwit's zone of the records: by the toss of a coin a name with
-// addresses is a host, if it may be one.
+// addresses is a host, with its text, if it may be one.
 func (z *madeZone) serve(t *testing.T, r *rand.Rand, head string, records []madeRecord) {
 	t.Helper()
 	isHost := map[string]bool{}
@@ -147,7 +152,7 @@ func (z *madeZone) serve(t *testing.T, r *rand.Rand, head string, records []made
 	build := func() *zone.Zone {
 		text := head
 		for _, made := range records {
-			if !made.addr.IsValid() || !isHost[made.owner] {
+			if !made.addr.IsValid() && made.text == "" || !isHost[made.owner] {
 				text += made.line
 			}
 		}
@@ -171,16 +176,20 @@ func (z *madeZone) serve(t *testing.T, r *rand.Rand, head string, records []made
 			continue
 		}
 		var a, aaaa []netip.Addr
+		var texts []string
 		for _, made := range records {
 			switch {
-			case made.owner != owner || !made.addr.IsValid():
+			case made.owner != owner:
+			case made.text != "":
+				texts = append(texts, made.text)
+			case !made.addr.IsValid():
 			case made.addr.Is4():
 				a = append(a, made.addr)
 			default:
 				aaaa = append(aaaa, made.addr)
 			}
 		}
-		if err := z.godwit.Set(dnsname.MustParse(owner), 300, a, aaaa, nil, 1); err != nil {
+		if err := z.godwit.Set(dnsname.MustParse(owner), 300, a, aaaa, texts, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
