@@ -52,7 +52,7 @@ func (s *Server) duckDNS(ctx context.Context, in *routerRequest, p *paramSet) ro
 		refusal = tooManyHosts()
 	}
 	if refusal != nil {
-		s.logUpdate(ctx, nowhere, doorDuckDNS, in.source, in.agent, ddns.Outcome{}, refusal)
+		s.unasked(ctx, in, doorDuckDNS, nowhere, refusal)
 		return duckDNSRefused(refusal)
 	}
 	var first *ddns.Host
@@ -61,7 +61,7 @@ func (s *Server) duckDNS(ctx context.Context, in *routerRequest, p *paramSet) ro
 		var done routerDone
 		if lines[i].word != "" { // no name
 			done.refusal = badName()
-			s.logUpdate(ctx, nowhere, doorDuckDNS, in.source, in.agent, ddns.Outcome{}, done.refusal)
+			s.unasked(ctx, in, doorDuckDNS, nowhere, done.refusal)
 		} else {
 			done = s.routerUpdate(ctx, in, doorDuckDNS, lines[i].name, who.proof, &want)
 		}

@@ -139,6 +139,16 @@ func (in *routerRequest) turnedAway(who presented) *ddns.Refusal {
 	return nil
 }
 
+// unasked notes a refusal for which the core was not asked. Anybody can bring
+// about as many as he likes, so the log has of them what a source may ask for.
+func (s *Server) unasked(ctx context.Context, in *routerRequest, door string, name dnsname.Name, refusal *ddns.Refusal) {
+	if s.Service.Admit(in.source) != nil {
+		s.refused(door, name, in.source, in.agent, refusal)
+		return
+	}
+	s.logUpdate(ctx, name, door, in.source, in.agent, ddns.Outcome{}, refusal)
+}
+
 // routerDone is what came of an update for one host.
 type routerDone struct {
 	host    *ddns.Host // the state now; nil if refusal is set
@@ -225,7 +235,7 @@ func (s *Server) dyndns2Reply(ctx context.Context, in *routerRequest, p *paramSe
 		word, refusal = "numhost", tooManyHosts()
 	}
 	if refusal != nil {
-		s.logUpdate(ctx, lines[0].name, doorDyndns2, in.source, in.agent, ddns.Outcome{}, refusal)
+		s.unasked(ctx, in, doorDyndns2, lines[0].name, refusal)
 		return dyndns2Whole(in.agent, word, refusal.Code, named)
 	}
 	held := false // the proof, at one host at least
@@ -234,7 +244,7 @@ func (s *Server) dyndns2Reply(ctx context.Context, in *routerRequest, p *paramSe
 	for i := range lines {
 		l := &lines[i]
 		if l.word != "" { // no name
-			s.logUpdate(ctx, nowhere, doorDyndns2, in.source, in.agent, ddns.Outcome{}, badName())
+			s.unasked(ctx, in, doorDyndns2, nowhere, badName())
 			continue
 		}
 		if j := lineOf(lines[:i], l.name); j >= 0 {

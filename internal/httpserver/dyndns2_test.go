@@ -191,6 +191,29 @@ func TestRouterPlainHTTP(t *testing.T) {
 	}
 }
 
+// TestRouterLogBounds: what is refused before any proof is looked at fills no log,
+// and is told all the same.
+func TestRouterLogBounds(t *testing.T) {
+	for _, tokens := range []bool{true, false} {
+		o := newRouterRig(t, func(c *ddns.Config, f *httpserver.Config) {
+			c.Limits.Requests = ddns.Rate{PerHour: 1, Burst: 3}
+			f.HTTPTokens = tokens
+		})
+		n := 0
+		for door := range doors {
+			n++
+			o.told.take()
+			before := strings.Count(o.log.String(), "level=INFO msg=update")
+			for range 10 {
+				o.raw(fmt.Sprintf("198.51.100.%d", n), at(door, "a..b", "url"))
+			}
+			if told, lines := len(o.told.take()), strings.Count(o.log.String(), "level=INFO msg=update")-before; told != 10 || lines != 3 {
+				t.Errorf("%s: told %d times, %d lines in the log", door, told, lines)
+			}
+		}
+	}
+}
+
 // TestRouterSourceUnknown: behind a proxy that does not say.
 func TestRouterSourceUnknown(t *testing.T) {
 	o := newRouterRig(t, func(_ *ddns.Config, c *httpserver.Config) {

@@ -38,7 +38,7 @@ func (s *Server) dynv6(ctx context.Context, in routerRequest) routerReply {
 		refusal = away
 	}
 	if refusal != nil {
-		s.logUpdate(ctx, name, doorDynv6, in.source, in.agent, ddns.Outcome{}, refusal)
+		s.unasked(ctx, &in, doorDynv6, name, refusal)
 		return s.dynv6Refused(refusal)
 	}
 	done := s.routerUpdate(ctx, &in, doorDynv6, name, who.proof, &want)

@@ -45,7 +45,7 @@ func (s *Server) tokenURLReply(ctx context.Context, in *routerRequest, p *paramS
 		refusal = away
 	}
 	if refusal != nil {
-		s.logUpdate(ctx, name, doorTokenURL, in.source, in.agent, ddns.Outcome{}, refusal)
+		s.unasked(ctx, in, doorTokenURL, name, refusal)
 		return s.refusedByCode(refusal)
 	}
 	done := s.routerUpdate(ctx, in, doorTokenURL, name, who.proof, &want)
