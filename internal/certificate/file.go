@@ -154,5 +154,13 @@ func writeFile(file string, data []byte) (err error) {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), file)
+	if err = os.Rename(f.Name(), file); err != nil {
+		return err
+	}
+	// The name is durable when its directory is.
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
