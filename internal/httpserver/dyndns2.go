@@ -401,7 +401,7 @@ func dyndns2Answer(agent string, lines []dyndns2Line, held bool, retry int64, wa
 		r.status, r.retry = http.StatusServiceUnavailable, retry
 	case refused == len(lines):
 		r.status = dyndns2Status(agent, lines[first].word, lines[first].done.refusal != nil)
-		if lines[first].word == "911" {
+		if r.status == http.StatusServiceUnavailable {
 			r.retry = retry
 		}
 	}
@@ -438,15 +438,14 @@ func (l *dyndns2Line) appendGood(b []byte, want *wanted) []byte {
 // which word is the first. proved tells whether it is one of a caller whose proof
 // held. It goes by what the client is known to look at (docs/protocols.md).
 func dyndns2Status(agent, word string, proved bool) int {
-	switch word {
-	case "badauth":
+	if word == "badauth" {
 		return http.StatusUnauthorized
-	case "911":
-		return http.StatusServiceUnavailable
 	}
 	switch profileOf(agent) {
 	case byStatus:
 		switch word {
+		case "911":
+			return http.StatusServiceUnavailable
 		case "notfqdn", "numhost":
 			return http.StatusBadRequest
 		case "nohost":
@@ -456,7 +455,7 @@ func dyndns2Status(agent, word string, proved bool) int {
 		}
 		return http.StatusUnprocessableEntity
 	case byRetry:
-		if word == "dnserr" && proved {
+		if word == "911" || word == "dnserr" && proved {
 			return http.StatusServiceUnavailable
 		}
 	}

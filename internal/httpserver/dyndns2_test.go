@@ -131,6 +131,13 @@ func TestRouterTroubles(t *testing.T) {
 	if w.Code != 200 || w.Body.String() != "911 rate-limited\ngood 198.51.100.8\n" || w.Header().Get("Retry-After") != "" {
 		t.Error(whole(w))
 	}
+	// All refused, for different reasons: who reads words reads them, others come again.
+	for agent, status := range map[string]int{"ddclient/3": 200, "curl/8": 503, "inadyn/2.10": 503} {
+		w := o.raw(away, strings.Replace(at("dyndns2", host1+","+strict, "both"), "198.51.100.7", "198.51.100.8", 1)+"\nUser-Agent: "+agent)
+		if w.Code != status || w.Body.String() != "911 rate-limited\nnohost not-yours\n" || (w.Header().Get("Retry-After") != "") != (status == 503) {
+			t.Error(whole(w))
+		}
+	}
 	o.now.Move(time.Hour)
 	broken.writes = true
 	for door := range doors {
