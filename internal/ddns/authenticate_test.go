@@ -433,7 +433,7 @@ func TestNoHostNamed(t *testing.T) {
 	text := made.Token.Reveal()
 	for name, proof := range map[string]ddns.Proof{
 		"no proof":    nil,
-		"wrong token": ddns.TokenProof{Token: ddns.NewSecret(text[:34] + "x")},
+		"wrong token": ddns.TokenProof{Token: otherToken(text)},
 		"unknown ID":  ddns.TokenProof{Token: ddns.NewSecret("aaaaaaaa" + text[8:])},
 		"no token":    ddns.TokenProof{Token: ddns.NewSecret("password")},
 	} {
@@ -476,13 +476,22 @@ func TestTokenInURL(t *testing.T) {
 	}
 }
 
+// otherToken has the ID of a token, and another secret.
+func otherToken(text string) ddns.Secret {
+	other := "a"
+	if text[20:21] == other {
+		other = "b"
+	}
+	return ddns.NewSecret(text[:20] + other + text[21:])
+}
+
 // TestWrongTokenCostsTheSame: what the store is asked does not tell whether there
 // is such a host.
 func TestWrongTokenCostsTheSame(t *testing.T) {
 	w := newWorld(t)
 	made := w.add(t, "nas.dyn.example.org", free)
 	u := by(made, home)
-	u.Proof = ddns.TokenProof{Token: ddns.NewSecret(made.Token.Reveal()[:34] + "x")}
+	u.Proof = ddns.TokenProof{Token: otherToken(made.Token.Reveal())}
 	ask := func(host string) (hosts, credentials int, answer string) {
 		h, c := w.store.Calls("Host"), w.store.Calls("Credential")
 		u.Host = named(host)
