@@ -165,8 +165,12 @@ func (s *Service) place(h *Host) error {
 		if _, err := dnsname.ParseHost(n.String()); err != nil {
 			return badName(err)
 		}
-		if zone, _ := s.Zones.Zone(n); zone != apex {
-			return refuse(Malformed, fmt.Sprintf("%s is not in the host's zone %s but in a zone below it", n, apex), "a follower lives in its router's zone")
+		if zone, ok := s.Zones.Zone(n); zone != apex {
+			where := "none of this server's zones"
+			if ok {
+				where = "zone " + zone.String()
+			}
+			return refuse(Malformed, fmt.Sprintf("%s is in %s, and a follower lives in its router's zone", n, where), "give a name in zone "+apex.String())
 		}
 		if IsReserved(n, apex) {
 			return refuse(Malformed, fmt.Sprintf("%s is reserved: name servers and certificates need such names", n), "choose another first label")

@@ -64,6 +64,12 @@ func TestAddRefusesSettings(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for name, want := range map[string]string{"x.sub.dyn.example.org": "in zone sub.dyn.example.org", "x.example.com": "in none of this server's zones"} {
+		_, err := w.Add(t.Context(), named("nas.dyn.example.org"), ddns.Settings{Followers: &[]ddns.Follower{{Name: named(name), Low: netip.MustParseAddr("::1")}}}, ddns.Secret{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a follower %s is refused with %v, want %q", name, err, want)
+		}
+	}
 	_, err := w.Add(t.Context(), named("nas.dyn.example.org"), ddns.Settings{}, ddns.NewSecret("short"))
 	wantCode(t, err, ddns.Malformed)
 	if w.store.Writes() != 0 {
