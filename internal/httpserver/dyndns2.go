@@ -172,6 +172,9 @@ func (s *Server) routerUpdate(ctx context.Context, in *routerRequest, door strin
 		// good, so a host that takes none is looked at and left as it is.
 		out.Host, err = s.Service.Look(ctx, u)
 		done.ignored = err == nil && !w.nothing() && !out.Host.Addresses.Allows(w.loopback)
+		if err == nil && w.refusal != nil {
+			err = w.refusal
+		}
 	}
 	if err == nil && !w.nothing() && !done.ignored {
 		out, err = s.Service.Update(ctx, u)

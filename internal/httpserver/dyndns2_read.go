@@ -16,6 +16,8 @@ type wanted struct {
 	v4, v6 bool
 	// loopback is set if all that is asked for is loopback addresses.
 	loopback netip.Addr
+	// refusal is for a caller whose proof holds; nothing is done then.
+	refusal *ddns.Refusal
 }
 
 // nothing tells whether the request wants everything to stay.

@@ -29,7 +29,9 @@ func (s *Server) dynv6(ctx context.Context, in routerRequest) routerReply {
 	v4, v6, prefix := p.get(pIPv4, pIPv4), p.get(pIPv6, pIPv6), p.get(pIPv6Prefix, pIPv6Prefix)
 	sixToFour := strings.EqualFold(v6, "6to4") || strings.EqualFold(prefix, "6to4")
 	var want wanted
-	if !sixToFour && refusal == nil {
+	if sixToFour {
+		want.refusal = &ddns.Refusal{Code: ddns.AddressNotAllowed, Why: "6to4 asks for a special-purpose address", Fix: "send the address itself"}
+	} else if refusal == nil {
 		want, refusal = readWishes(v4, v6, "", prefix, in.source.Addr)
 		want.auto = false            // nothing said is nothing changed
 		want.loopback = netip.Addr{} // no client of this form tries it out
@@ -42,9 +44,6 @@ func (s *Server) dynv6(ctx context.Context, in routerRequest) routerReply {
 		return s.dynv6Refused(refusal)
 	}
 	done := s.routerUpdate(ctx, &in, doorDynv6, name, who.proof, &want)
-	if sixToFour && done.refusal == nil {
-		done.refusal = &ddns.Refusal{Code: ddns.AddressNotAllowed}
-	}
 	switch {
 	case done.refusal != nil:
 		return s.dynv6Refused(done.refusal)

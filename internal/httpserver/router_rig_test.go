@@ -244,6 +244,14 @@ func (o *routerRig) goldenCase(request string) string {
 		}
 	}
 	w := o.raw(source, strings.Join(lines, "\n"))
+	reason, _, _ := strings.Cut(w.Header().Get("Godwit-Reason"), ";")
+	told := o.told.take()
+	// A secret of the user's own that holds for another host is not-yours for its holder alone.
+	if reason != "" && !slices.ContainsFunc(told, func(r httpserver.Request) bool {
+		return r.Outcome == reason || r.Outcome == "bad-proof" && reason == "not-yours"
+	}) {
+		o.t.Errorf("refused as %s, and told %+v", reason, told)
+	}
 	var b strings.Builder
 	fmt.Fprintln(&b, w.Code)
 	for _, name := range []string{"Allow", "Content-Type", "Godwit-Reason", "Retry-After", "WWW-Authenticate"} {
