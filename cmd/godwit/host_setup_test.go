@@ -204,6 +204,8 @@ func TestSetupWait(t *testing.T) {
 			outcome: "unchanged", saidOnTheWay: "asked for nsa.dyn.example.com, which is no host here"},
 		{name: "no name", send: func() { put("nas.example.org", secret, "{}"); put(name, secret, "{}") },
 			outcome: "unchanged", saidOnTheWay: "names no host in a zone of this server"},
+		{name: "a name that is none, then right", send: func() { get("hostname=a..b", secret); get("hostname="+name, secret) },
+			outcome: "unchanged", saidOnTheWay: "names no host in a zone of this server (a host name is not understood)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.before != nil {

@@ -111,7 +111,12 @@ func (c hostSetupCommand) firstRequest(ctx context.Context, a *app, server *clie
 func strangeName(ctx context.Context, server *client.Client, r api.Request) string {
 	switch {
 	case r.Host == "":
-		return "sent a request that names no host in a zone of this server"
+		// The doors with a token in the URL refuse one over plain HTTP before they look for a name.
+		what := "sent a request that names no host in a zone of this server"
+		if r.Why != "" {
+			what += " (" + r.Why + ")"
+		}
+		return what
 	case r.Outcome == api.Changed || r.Outcome == api.Unchanged:
 		return ""
 	}

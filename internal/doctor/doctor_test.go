@@ -83,8 +83,8 @@ func TestStored(t *testing.T) {
 			c.Events = append([]api.Event{{Time: now.Add(-time.Minute), Outcome: "not-source", Door: "signed", Source: there, What: "it names another"}}, c.Events...)
 		}, "refusals", doctor.Wrong, "not-source (it names another)", "--source free"},
 		{"no name", func(c *doctor.Case) {
-			c.Events, c.Requests = nil, []api.Request{{Time: now, Outcome: "malformed", Door: "dyndns2", Source: there}}
-		}, "strangers", doctor.Note, "named no host of this server", ""},
+			c.Events, c.Requests = nil, []api.Request{{Time: now, Outcome: "malformed", Why: "a host name is not understood", Door: "dyndns2", Source: there}}
+		}, "strangers", doctor.Note, "named no host of this server came less than a minute ago from 203.0.113.1, and was refused: a host name is not understood", ""},
 		{"provider right", func(c *doctor.Case) {
 			c.Listed = []api.RRset{{Name: "nas.dyn.example.com", Type: "A", Values: []string{"192.0.2.1"}}}
 		}, "provider", doctor.Right, "it has 192.0.2.1", ""},

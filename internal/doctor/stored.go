@@ -120,7 +120,11 @@ func (e *exam) heard() {
 		e.find(Wrong, "refusals", e.refusal(unproven), Advice(*unproven, e.owner(), e.Flag)...)
 	}
 	if accepted == nil && refused == nil && unproven == nil && nameless != nil {
-		e.find(Note, "strangers", "a request that named no host of this server came "+e.ago(nameless.Time)+from(nameless)+": if that was yours, the name in the client is wrong")
+		what := "a request that named no host of this server came " + e.ago(nameless.Time) + from(nameless)
+		if nameless.Why != "" {
+			what += ", and was refused: " + nameless.Why
+		}
+		e.find(Note, "strangers", what+"; if that was yours, look at the name in the client too")
 	}
 }
 
