@@ -154,7 +154,7 @@ func mayAnswer(h *Host, c *Credential, p Proof) bool {
 		return id == c.ID
 	}
 	// A token has its ID in it. A secret of the user's own has none, but may look so.
-	return id == c.ID || c.Kind == KindSeed || id == "" && (p.NeedsSecret() || c.Kind != KindToken)
+	return id == c.ID || c.Kind == KindSeed || p.NeedsSecret()
 }
 
 func (s *Service) holds(host dnsname.Name, c *Credential, p Proof) bool {
