@@ -31,6 +31,9 @@ const (
 // whatever strangers send, the requests of a host's owner stay. In a class that is
 // full the entry that was quiet longest goes, first of the same host or network.
 //
+// Where more is accepted in a second than is kept, a part is kept: the history of
+// a host has every change.
+//
 // Safe for concurrent use.
 type Recent struct {
 	mu      sync.Mutex // guards following
@@ -126,6 +129,9 @@ func (r *Recent) Note(req Request) {
 	r.mark++
 	e := class.byKey[key]
 	if e == nil {
+		if req.accepted() && class.turnsOver(key.network, req.Time) {
+			return
+		}
 		e = class.add(key)
 		e.first, e.count = req.Time, 0
 	} else {
@@ -146,6 +152,18 @@ func (r Request) proven() bool {
 		return true
 	}
 	return false
+}
+
+// accepted tells whether what was asked for is so.
+func (r Request) accepted() bool { return r.Outcome == api.Changed || r.Outcome == api.Unchanged }
+
+// turnsOver tells whether all that is kept of the class, or of the network in it,
+// came within a second, and there is no room.
+func (c *recentClass) turnsOver(network netip.Prefix, now time.Time) bool {
+	if l := c.networks[network]; l != nil && l.n >= recentNetwork && now.Sub(l.first.newest.Time) < time.Second {
+		return true
+	}
+	return len(c.byKey) >= recentTotal && now.Sub(c.all.first.newest.Time) < time.Second
 }
 
 // callerNetwork is what one household or provider's customer has of addresses.

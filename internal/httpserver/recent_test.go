@@ -117,6 +117,29 @@ func TestRecentFlood(t *testing.T) {
 	}
 }
 
+// TestRecentUnderLoad accepts more in a second than is kept. What comes first stays;
+// refusals are kept all the same, and so is what comes later.
+func TestRecentUnderLoad(t *testing.T) {
+	r := httpserver.NewRecent()
+	for i := range 1_000 {
+		r.Note(requestAt(1, "h"+strconv.Itoa(i)+".dyn.example.com", "192.0.2.1", "changed"))
+	}
+	r.Note(requestAt(1, host1, "192.0.2.1", "not-source"))
+	if got := listed(t, r, "h5.dyn.example.com", 0).Requests; len(got) != 1 {
+		t.Errorf("one of the first: %+v", got)
+	}
+	if got := listed(t, r, host1, 0).Requests; len(got) != 1 {
+		t.Errorf("a refusal among them: %+v", got)
+	}
+	r.Note(requestAt(2, "h999.dyn.example.com", "192.0.2.1", "changed"))
+	if got := listed(t, r, "h999.dyn.example.com", 0).Requests; len(got) != 1 {
+		t.Errorf("a second later: %+v", got)
+	}
+	if all := listed(t, r, "", 0).Requests; len(all) != 32 {
+		t.Errorf("%d entries in all", len(all))
+	}
+}
+
 // TestRecentIsBounded holds any order of requests to the bounds, and to having the
 // newest.
 func TestRecentIsBounded(t *testing.T) {
