@@ -85,6 +85,9 @@ func (c hostSetupCommand) Run(a *app) error {
 	if c.For == "" && c.JSON && c.Wait {
 		return usage("there are two results, the clients and the request; leave --json or --wait out, or give --for")
 	}
+	if c.NewToken && c.JSON && c.Wait {
+		return usage("the token would be shown only when the wait is over, and nothing can be sent without it; make it first: leave --wait out, then call again without --new-token")
+	}
 	guide, err := findClient(c.For)
 	if err != nil {
 		return err

@@ -36,6 +36,7 @@ func TestSetupTexts(t *testing.T) {
 	show(2, "host", "setup", "nas.dyn.example.com", "--for", "toaster")
 	show(2, "host", "setup", "nas.dyn.example.com", "--for", "shell", "--new-token")
 	show(2, "host", "setup", "nas.dyn.example.com", "--new-token")
+	show(2, "host", "setup", "nas.dyn.example.com", "--for", "curl", "--new-token", "--wait", "--json")
 	show(1, "host", "setup", "other.dyn.example.com", "--for", "curl")
 	golden(t, "setup.golden", all.String())
 }
