@@ -85,6 +85,15 @@ func TestStored(t *testing.T) {
 		{"no name", func(c *doctor.Case) {
 			c.Events, c.Requests = nil, []api.Request{{Time: now, Outcome: "malformed", Why: "a host name is not understood", Door: "dyndns2", Source: there}}
 		}, "strangers", doctor.Note, "named no host of this server came less than a minute ago from 203.0.113.1, and was refused: a host name is not understood", ""},
+		{"no certificate", func(c *doctor.Case) {
+			c.Status = &api.Status{Certificate: &api.Certificate{Problem: "the CA is away"}}
+		}, "certificate", doctor.Wrong, "there is none yet, and HTTPS does not work without", "cannot get one: the CA is away"},
+		{"expired certificate", func(c *doctor.Case) {
+			c.Status = &api.Status{Certificate: &api.Certificate{NotAfter: now.Add(-3 * time.Hour)}}
+		}, "certificate", doctor.Wrong, "it expired 3 hours ago", "--tls-cert"},
+		{"good certificate", func(c *doctor.Case) {
+			c.Status = &api.Status{Certificate: &api.Certificate{NotAfter: now.Add(time.Hour)}}
+		}, "certificate", "", "", ""},
 		{"provider right", func(c *doctor.Case) {
 			c.Listed = []api.RRset{{Name: "nas.dyn.example.com", Type: "A", Values: []string{"192.0.2.1"}}}
 		}, "provider", doctor.Right, "it has 192.0.2.1", ""},

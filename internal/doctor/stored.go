@@ -62,7 +62,27 @@ func (e *exam) stored() {
 		for _, w := range e.Status.Warnings {
 			e.find(Note, "server", w)
 		}
+		e.certificate()
 	}
+}
+
+// certificate looks at the server's own: without one no client gets through by https.
+func (e *exam) certificate() {
+	c := e.Status.Certificate
+	if c == nil || c.NotAfter.After(e.now) {
+		return
+	}
+	what := "there is none yet, and HTTPS does not work without"
+	if !c.NotAfter.IsZero() {
+		what = "it expired " + e.ago(c.NotAfter) + ", and clients that look at it do not send"
+	}
+	do := "Put a new one into the files that --tls-cert and --tls-key name"
+	if c.Problem != "" {
+		do = "Mend why the server cannot get one: " + c.Problem
+	} else if c.NotAfter.IsZero() {
+		do = "Wait a minute: it is being got. Then see: godwit check" + e.Flag
+	}
+	e.find(Wrong, "certificate", what, do)
 }
 
 // heard looks at what came from the host's client.
