@@ -180,3 +180,46 @@ func BenchmarkFollow(b *testing.B) {
 	}
 	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/load")
 }
+
+// BenchmarkOpenKilled opens a store whose log has 12,800 changes of 20,000 hosts.
+func BenchmarkOpenKilled(b *testing.B) {
+	dir := b.TempDir()
+	s := open(b, dir)
+	fill(b, s, 20_000)
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	s, err := sqlite.Open(dir, sqlite.Config{}.Unswept())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	var wg sync.WaitGroup
+	for w := range 64 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(1, uint64(w)))
+			for range 200 {
+				if err := change(s, benchName(r.IntN(20_000)), address(r)); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	_, _, log := s.Pending()
+	for b.Loop() {
+		b.StopTimer()
+		at := snapshot(b, dir, -1)
+		b.StartTimer()
+		killed, err := sqlite.Open(at, sqlite.Config{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := killed.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(log)/(1<<20), "MiB-log")
+}

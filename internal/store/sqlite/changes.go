@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"unsafe"
@@ -251,7 +253,7 @@ func readRecords(list []logged, file []byte, key string, after int64) ([]logged,
 	return list, nil
 }
 
-// readLog reads what the files of a data directory have after a number.
+// readLog reads what the files of a data directory have after a number, in order.
 func readLog(dir, key string, after int64) (list []logged, err error) {
 	for i := range 2 {
 		file, err := os.ReadFile(changesName(dir, i))
@@ -265,5 +267,6 @@ func readLog(dir, key string, after int64) (list []logged, err error) {
 			return nil, err
 		}
 	}
+	slices.SortFunc(list, func(a, b logged) int { return cmp.Compare(a.id, b.id) })
 	return list, nil
 }

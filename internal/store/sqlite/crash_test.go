@@ -16,7 +16,7 @@ import (
 	"godwit/internal/store/sqlite"
 )
 
-func copyFile(t *testing.T, from, to string, limit int64) {
+func copyFile(t testing.TB, from, to string, limit int64) {
 	t.Helper()
 	data, err := os.ReadFile(from)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -31,7 +31,7 @@ func copyFile(t *testing.T, from, to string, limit int64) {
 }
 
 // snapshot copies the files of a store as a power cut would leave them.
-func snapshot(t *testing.T, dir string, wal int64) string {
+func snapshot(t testing.TB, dir string, wal int64) string {
 	t.Helper()
 	to := t.TempDir()
 	copyFile(t, filepath.Join(dir, "seal.key"), filepath.Join(to, "seal.key"), -1)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
@@ -92,6 +93,9 @@ func decodeRecord(id int64, text string) (r record, err error) {
 	return r, err
 }
 
+// errMissing: a number of the log is nowhere.
+var errMissing = errors.New("they are missing")
+
 func damagedChanges(id int64, why error) error {
 	return &DamagedError{fmt.Sprintf("changes number %d", id), why.Error()}
 }
@@ -148,29 +152,20 @@ func replay(c *conn, files []logged) (last int64, err error) {
 	if last, err = applied(c); err != nil {
 		return 0, err
 	}
-	if err := inTransaction(c, func() error {
-		for _, l := range files {
-			text := []byte(l.text)
-			if err := c.run("insert or ignore into pending values (?, ?, ?)", l.id, sumPending(l.id, text), l.text); err != nil {
-				return err
-			}
-		}
-		return nil
-	}); err != nil {
-		return 0, err
-	}
 	for {
 		p := newPart(last)
-		if err := p.read(c); err != nil {
+		if err := inTransaction(c, func() (err error) {
+			if files, err = p.read(c, files); err != nil || p.last == last {
+				return err
+			}
+			return p.write(c)
+		}); err != nil {
 			return 0, err
 		}
 		if p.last == last {
 			return last, nil
 		}
 		last = p.last
-		if err := inTransaction(c, func() error { return p.write(c) }); err != nil {
-			return 0, err
-		}
 	}
 }
 
@@ -186,31 +181,57 @@ func newPart(last int64) part {
 	return part{hosts: map[int64]*entry{}, found: map[int64]*ddns.Host{}, serials: map[dnsname.Name]ddns.Serial{}, last: last}
 }
 
-func (p *part) read(c *conn) error {
+// read reads as much of the log as one transaction may have, and returns the rest
+// of files.
+func (p *part) read(c *conn, files []logged) (rest []logged, err error) {
 	items := 0
-	return c.query(selectPending, func(row []driver.Value) error {
-		if items >= replayHosts {
-			return errStop
+	filesTo := func(end int64) error { // those of a lower number
+		for ; len(files) > 0 && files[0].id < end && items < replayHosts; files = files[1:] {
+			r, err := decodeRecord(files[0].id, files[0].text)
+			if err == nil {
+				err = p.record(c, files[0].id, &r)
+			}
+			if err != nil {
+				return err
+			}
+			items += len(r.Hosts)
 		}
+		return nil
+	}
+	if err = c.query(selectPending, func(row []driver.Value) error {
 		id, r, err := decodePending(row)
+		if err == nil {
+			err = filesTo(id)
+		}
 		if err != nil {
 			return err
 		}
-		if id != p.last+1 {
-			return damagedChanges(p.last+1, errors.New("they are missing"))
+		if items >= replayHosts {
+			return errStop
 		}
-		p.last = id
 		items += len(r.Hosts)
-		for i := range r.Hosts {
-			if err := p.add(c, id, &r.Hosts[i]); err != nil {
-				return err
-			}
+		return p.record(c, id, &r)
+	}); err == nil {
+		err = filesTo(math.MaxInt64)
+	}
+	return files, err
+}
+
+// record adds the next record of the log to the part.
+func (p *part) record(c *conn, id int64, r *record) error {
+	if id != p.last+1 {
+		return damagedChanges(p.last+1, errMissing)
+	}
+	p.last = id
+	for i := range r.Hosts {
+		if err := p.add(c, id, &r.Hosts[i]); err != nil {
+			return err
 		}
-		for _, z := range r.Zones {
-			p.serials[z.name] = z.serial
-		}
-		return nil
-	})
+	}
+	for _, z := range r.Zones {
+		p.serials[z.name] = z.serial
+	}
+	return nil
 }
 
 // add makes an item of the log's row id its host's newest state, unless the
