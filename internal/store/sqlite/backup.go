@@ -58,9 +58,34 @@ func (s *Store) freeze(ctx context.Context, c *conn) (files []logged, err error)
 		if err == nil {
 			files, _, err = s.unswept(c) // its first question is what begins the snapshot
 		}
+		if err == nil && w.conn != nil {
+			err = w.backlog.whole(c, files)
+		}
 		return err
 	})
 	return files, err
+}
+
+// whole looks for each record of the log that is not in the rows: somebody may have
+// taken the files away, or others be in their place.
+func (l *backlog) whole(c *conn, files []logged) error {
+	there := map[int64]bool{}
+	for _, f := range files {
+		there[f.id] = true
+	}
+	if err := c.query("select id from pending", func(row []driver.Value) error {
+		id, _ := row[0].(int64)
+		there[id] = true
+		return nil
+	}); err != nil {
+		return err
+	}
+	for id := l.first; id <= l.last; id++ {
+		if !there[id] {
+			return damagedChanges(id, errMissing)
+		}
+	}
+	return nil
 }
 
 // backuper is the driver's connection, as far as backups need it.
