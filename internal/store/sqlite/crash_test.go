@@ -2,7 +2,6 @@ package sqlite_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -132,13 +131,19 @@ func TestCutLog(t *testing.T) {
 }
 
 // TestCopiedWhileWriting copies a live store's files between two writes, at random
-// moments: whatever was acknowledged before the copy began is in it.
+// moments, while hosts are brought into their rows: whatever was acknowledged
+// before the copy began is in it.
 func TestCopiedWhileWriting(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, dir)
+	s, err := sqlite.Open(dir, sqlite.Config{}.PendingRoom(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
 	const hosts = 8
 	var acknowledged [hosts]atomic.Uint64
-	ctx, stop := context.WithCancel(t.Context())
+	ctx := t.Context()
+	more := make(chan struct{}, 32) // one for each change, so that they end while a copy is looked at
 	var wg sync.WaitGroup
 	for i := range hosts {
 		h := newHost(benchName(i))
@@ -147,22 +152,26 @@ func TestCopiedWhileWriting(t *testing.T) {
 		}
 		acknowledged[i].Store(1)
 		wg.Go(func() {
-			for ctx.Err() == nil {
-				h, _, err := s.Host(context.Background(), benchName(i))
+			for range more {
+				h, _, err := s.Host(ctx, benchName(i))
 				if err == nil {
-					err = s.Save(context.Background(), moved(h, fmt.Sprintf("192.0.2.%d", h.Generation%250)))
+					err = s.Save(ctx, moved(h, fmt.Sprintf("192.0.2.%d", h.Generation%250)))
 				}
 				if err != nil {
 					t.Error(err)
-					return
+					continue
 				}
 				acknowledged[i].Store(h.Generation + 1)
 			}
 		})
 	}
 	defer wg.Wait()
-	defer stop()
+	defer close(more)
+	random := rand.New(rand.NewPCG(1, 2))
 	for range 15 {
+		for range random.IntN(200) {
+			more <- struct{}{}
+		}
 		var before [hosts]uint64
 		for i := range before {
 			before[i] = acknowledged[i].Load()
