@@ -69,17 +69,23 @@ func (c checkCommand) Run(a *app) error {
 		}
 		a.print("The store is not sound: %s. What to do stands beside each.", quantity(len(result.Problems), "problem"))
 	}
-	if cert := out.Certificate; cert != nil && !c.JSON {
+	cert := out.Certificate
+	expired := cert != nil && !cert.NotAfter.IsZero() && !cert.NotAfter.After(a.now())
+	if cert != nil && !c.JSON {
 		until := "There is no TLS certificate yet."
 		if !cert.NotAfter.IsZero() {
-			until = fmt.Sprintf("The TLS certificate for %s is good until %s.", strings.Join(cert.Names, ", "), cert.NotAfter.Format(time.RFC3339))
+			is := "is good until"
+			if expired {
+				is = "expired at"
+			}
+			until = fmt.Sprintf("The TLS certificate for %s %s %s.", strings.Join(cert.Names, ", "), is, cert.NotAfter.Format(time.RFC3339))
 		}
 		if cert.Problem != "" {
 			until += " A new one could not be got: " + cert.Problem
 		}
 		a.print("%s", until)
 	}
-	if !result.OK || out.Certificate != nil && out.Certificate.Problem != "" {
+	if !result.OK || expired || cert != nil && cert.Problem != "" {
 		return errFailed
 	}
 	return nil

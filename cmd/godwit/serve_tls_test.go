@@ -1,10 +1,17 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestCheckOfTLSAuto: --check says how the names of a certificate will be proved
@@ -50,5 +57,33 @@ func TestCheckOfTLSAuto(t *testing.T) {
 				t.Error("it made the data directory")
 			}
 		})
+	}
+}
+
+// TestCheckOfExpiredCertificate: a monitoring that asks godwit check hears of it.
+func TestCheckOfExpiredCertificate(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"ddns.example.com"}, NotBefore: ended.AddDate(0, -3, 0), NotAfter: ended}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "pair.pem")
+	data := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, target := start(t, "--https=127.0.0.1:0", "--tls-cert="+file, "--tls-key="+file)
+	r := call("", "check", "--target", target)
+	if r.code != exitFailed || !strings.Contains(r.stdout, "The TLS certificate for ddns.example.com expired at 2020-01-02T03:04:05Z.") {
+		t.Errorf("%+v", r)
 	}
 }
