@@ -2,6 +2,8 @@ package sqlite
 
 import (
 	"bytes"
+	"errors"
+	"os"
 	"testing"
 )
 
@@ -60,4 +62,23 @@ func FuzzReadRecords(f *testing.F) {
 			t.Fatalf("a record at the end: %d of %d are read, %v", len(more), len(list)+1, err)
 		}
 	})
+}
+
+// TestOtherBlocks: a file system that refuses what is written past its cache gets
+// it through that, synced, from then on.
+func TestOtherBlocks(t *testing.T) {
+	dir := t.TempDir()
+	var f changeFile
+	if err := f.open(dir, 0); err != nil {
+		t.Fatal(err)
+	}
+	text := []byte("no whole block, and not at one")
+	err := errors.Join(f.write(make([]byte, changesBlock)[1:], 1), f.write(text, 7), f.write(text, 100), f.file.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(changesName(dir, 0))
+	if err != nil || len(got) != changesBlock || !bytes.Equal(got[7:7+len(text)], text) || !bytes.Equal(got[100:100+len(text)], text) {
+		t.Errorf("%q, %v", got[:200], err)
+	}
 }
