@@ -165,7 +165,9 @@ func (f *changeFile) open(dir string, i int) (err error) {
 		err = syncDir(dir)
 	}
 	if err != nil {
-		return errors.Join(err, f.file.Close())
+		err = errors.Join(err, f.file.Close())
+		f.file = nil // so that going on does not close it again, and fail
+		return err
 	}
 	f.size = info.Size() / changesBlock * changesBlock
 	return nil

@@ -82,7 +82,7 @@ func TestFailingCalls(t *testing.T) {
 				t.Parallel()
 				dir := filepath.Join(t.TempDir(), "data")
 				cmd := exec.CommandContext(t.Context(), strace, "-f", "-qq", "-o", os.DevNull, "-e", "signal=none", "-e", "trace="+c.calls,
-					"-P", filepath.Join(dir, "godwit.db"), "-P", filepath.Join(dir, "godwit.db-wal"),
+					"-P", dir, "-P", filepath.Join(dir, "godwit.db"), "-P", filepath.Join(dir, "godwit.db-wal"),
 					"-P", filepath.Join(dir, "godwit.changes-0"), "-P", filepath.Join(dir, "godwit.changes-1"),
 					"-e", "inject="+c.calls+":"+c.failure+":when="+when, os.Args[0])
 				cmd.Env = append(os.Environ(), "GODWIT_TEST_WRITER="+dir, "GODWIT_TEST_SWEEP="+sweep)
