@@ -145,7 +145,7 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 		}
 		// Not before: a flood of guesses takes no place from those who prove themselves.
 		if !entered {
-			if entered = s.load.enter(ctx, now); !entered {
+			if entered = s.load.enter(ctx, s.Now()); !entered {
 				return Outcome{}, overloaded()
 			}
 		}
