@@ -304,3 +304,33 @@ func TestLogTakenAway(t *testing.T) {
 		}
 	}
 }
+
+// TestLogWithoutDatabase: a start takes the log of a database that is not there
+// for nobody's, and leaves it as it is.
+func TestLogWithoutDatabase(t *testing.T) {
+	dir := t.TempDir()
+	s := unswept(t, dir)
+	fill(t, s, 2)
+	if err := change(s, benchName(1), "192.0.2.77"); err != nil {
+		t.Fatal(err)
+	}
+	at, aside := snapshot(t, dir, -1), t.TempDir()
+	for _, name := range []string{"godwit.db", "godwit.db-wal"} {
+		if err := os.Rename(filepath.Join(at, name), filepath.Join(aside, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if _, err := sqlite.Open(at, sqlite.Config{}); err == nil || !strings.Contains(err.Error(), "put it back") {
+			t.Errorf("Open without the database: %v", err)
+		}
+	}
+	for _, name := range []string{"godwit.db", "godwit.db-wal"} {
+		if err := os.Rename(filepath.Join(aside, name), filepath.Join(at, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if h, _, err := open(t, at).Host(t.Context(), benchName(1)); err != nil || h.Generation != 2 {
+		t.Errorf("with the database again: %+v, %v", h, err)
+	}
+}

@@ -279,6 +279,9 @@ func openDatabase(file string, cfg Config, steps []step) (crashed bool, err erro
 	if err != nil {
 		return false, explain(err)
 	}
+	if dir := filepath.Dir(file); format == 0 && changesBytes(dir) > 0 {
+		return false, fmt.Errorf("%s* hold changes, and %s, which they belong to, is not there: put it back, or move them away", filepath.Join(dir, changesFile), file)
+	}
 	if mode, _, err := c.queryText("pragma journal_mode = wal"); err != nil || mode != "wal" {
 		return false, explain(fmt.Errorf("%s cannot have a write-ahead log (mode %q; is the file system a network share?): %w", file, mode, err))
 	}
