@@ -11,7 +11,7 @@ GO ?= go
 export PATH := $(PATH):/usr/sbin:/sbin:$(CURDIR)/.cache/python/bin
 
 # Fuzzing time in seconds, shared by all fuzz targets.
-FUZZ_SECONDS ?= $(if $(CI),240,60)
+FUZZ_SECONDS ?= $(if $(CI),150,60)
 LONG_SECONDS ?= 14400
 
 # Benchmarks: which, and how often (benchstat wants ten).
