@@ -97,12 +97,7 @@ func TestSetupCommands(t *testing.T) {
 		{"asus", "curl", `good 127\.0\.0\.1\n`},
 	} {
 		t.Run(c.client, func(t *testing.T) {
-			if _, err := exec.LookPath(c.program); err != nil {
-				if os.Getenv("CI") == "true" {
-					t.Fatal(err)
-				}
-				t.Skip(err)
-			}
+			needProgram(t, c.program)
 			dir := t.TempDir()
 			host := "nas-" + c.client + ".dyn.example.com"
 			policy, address := "match", "127.0.0.1"
