@@ -27,13 +27,14 @@ const modulePath = "godwit"
 // table. It is in the order of the layers, the lowest first.
 var mayImport = []struct{ pkg, list string }{
 	{"dnsname", ""},
+	{"histogram", ""},
 
-	{"ddns", "dnsname"}, // the core
+	{"ddns", "dnsname histogram"}, // the core
 	{"ddns/storetest", "ddns dnsname"},
 	{"ddns/publishtest", "ddns dnsname"},
 
 	{"awscall", ""}, // back ends
-	{"store/sqlite", "ddns dnsname"},
+	{"store/sqlite", "ddns dnsname histogram"},
 	{"store/dynamodb", "awscall ddns dnsname"},
 	{"zone", "dnsname"},
 	{"publish/authority", "ddns dnsname zone"},
@@ -41,7 +42,7 @@ var mayImport = []struct{ pkg, list string }{
 
 	{"api", "dnsname"}, // front ends, and the other end of the wire
 	{"httpserver", "api ddns dnsname signature"},
-	{"dnsserver", "ddns dnsname zone"},
+	{"dnsserver", "ddns dnsname histogram zone"},
 	{"certificate", "dnsname"},
 	{"lambdaserver", ""},
 	{"signature", ""},

@@ -59,7 +59,7 @@ func TestHalfOpen(t *testing.T) {
 					t.Fatalf("%d goroutines, %d at rest", n, idle)
 				}
 			}
-			if counts := s.Counts(); attackers > tt.maxConns && counts.Refused < uint64(attackers-tt.maxConns) {
+			if counts := s.Counts(); attackers > tt.maxConns && counts.Evicted < uint64(attackers-tt.maxConns) {
 				t.Errorf("%+v", counts)
 			}
 		})

@@ -4,38 +4,82 @@ import (
 	"sync/atomic"
 
 	"codeberg.org/miekg/dns"
+
+	"godwit/internal/histogram"
 )
 
-// Counts are how many messages were answered, and how. They only grow.
+// Counts are how many messages were answered, and how. They only grow, but for
+// Open.
 type Counts struct {
-	UDP, TCP  uint64     // responses by transport
-	Rcodes    [24]uint64 // responses by rcode, 0 to 23 (BADCOOKIE)
-	Truncated uint64     // responses with TC
-	Dropped   uint64     // messages that got no response: too short, or responses themselves
-	Withheld  uint64     // responses by UDP that were not sent, over Config.ResponsesPerSecond
-	Slipped   uint64     // those of which a slip was sent
-	Cookies   uint64     // queries with a valid server cookie
-	Conns     uint64     // TCP connections that were accepted
-	Refused   uint64     // TCP connections that were closed over a limit: at once, or to make room
+	UDP, TCP  Transport
+	Truncated uint64 // responses with TC
+	Dropped   uint64 // messages that got no response: too short, or responses themselves
+	Withheld  uint64 // responses by UDP that were not sent, over Config.ResponsesPerSecond
+	Slipped   uint64 // those above it of which a slip was sent
+	Unsent    uint64 // responses by UDP that the kernel did not take, on Linux
+	// Overflowed is how many messages by UDP the kernel has dropped, mostly because
+	// they came faster than they were read. 0 where it does not tell: not on Linux.
+	Overflowed uint64
+	Cookies    uint64 // queries with a valid server cookie
+	Conns      uint64 // TCP connections that were accepted
+	Refused    uint64 // TCP connections that were closed at once, over a client's limit
+	Evicted    uint64 // TCP connections that were closed to make room for others
+	Open       int    // TCP connections that are open now
 }
 
-// counts are the counts of one goroutine, or of all TCP connections: apart, so
-// that the processors do not pass one cache line around.
+// Transport are the counts of UDP or TCP.
+type Transport struct {
+	// Types are queries by the name of their type: some common ones, and "other".
+	// Those to which no response was sent are among them, but for Counts.Dropped.
+	Types map[string]uint64
+	// Rcodes are responses by rcode, 0 to 23 (BADCOOKIE).
+	Rcodes [dns.RcodeBadCookie + 1]uint64
+	// Latency is how long responses took from when their queries were read until
+	// they were handed to the kernel. Those that went with one call count alike,
+	// by the first to be read.
+	Latency histogram.Counts
+}
+
+// Responses are those with any rcode.
+func (t *Transport) Responses() uint64 {
+	sum := uint64(0)
+	for _, n := range t.Rcodes {
+		sum += n
+	}
+	return sum
+}
+
+// typeNames are the types that queries are counted by, the most common of those
+// that a server like this one is asked for; typeRows has where each stands. A
+// list without an end would let strangers fill the memory of whoever watches.
+var (
+	typeNames = [...]string{"other", "A", "NS", "CNAME", "SOA", "PTR", "MX", "TXT", "AAAA", "SRV", "NAPTR",
+		"DS", "RRSIG", "DNSKEY", "TLSA", "SVCB", "HTTPS", "IXFR", "AXFR", "ANY", "CAA"}
+	typeRows = [...]uint8{dns.TypeA: 1, dns.TypeNS: 2, dns.TypeCNAME: 3, dns.TypeSOA: 4, dns.TypePTR: 5, dns.TypeMX: 6, dns.TypeTXT: 7,
+		dns.TypeAAAA: 8, dns.TypeSRV: 9, dns.TypeNAPTR: 10, dns.TypeDS: 11, dns.TypeRRSIG: 12, dns.TypeDNSKEY: 13, dns.TypeTLSA: 14,
+		dns.TypeSVCB: 15, dns.TypeHTTPS: 16, dns.TypeIXFR: 17, dns.TypeAXFR: 18, dns.TypeANY: 19, dns.TypeCAA: 20}
+)
+
+// notSent stands in place of an rcode for a query whose response was not sent.
+const notSent = dns.RcodeBadCookie + 1
+
+// counts are the counts of one UDP socket's goroutine, or of all TCP connections:
+// apart, so that the processors do not pass one cache line around.
 type counts struct {
-	udp, tcp, truncated, dropped, withheld, slipped, cookies, conns, refused atomic.Uint64
-	rcodes                                                                   [24]atomic.Uint64
-	_                                                                        [64]byte
+	tcp                                                                             bool // set once
+	truncated, dropped, withheld, slipped, unsent, cookies, conns, refused, evicted atomic.Uint64
+	latency                                                                         histogram.Histogram
+	answered                                                                        [len(typeNames)][notSent + 1]atomic.Uint64
+	_                                                                               [64]byte
 }
 
-func (c *counts) count(tcp bool, rcode uint16, truncated bool) {
-	if tcp {
-		c.tcp.Add(1)
-	} else {
-		c.udp.Add(1)
+// count counts a query and what it was answered. It is one addition for most.
+func (c *counts) count(q *query, rcode uint16, truncated bool) {
+	row := uint8(0)
+	if q.question > 0 && int(q.qtype) < len(typeRows) {
+		row = typeRows[q.qtype]
 	}
-	if rcode <= dns.RcodeBadCookie {
-		c.rcodes[rcode].Add(1)
-	}
+	c.answered[row][min(rcode, notSent)].Add(1)
 	if truncated {
 		c.truncated.Add(1)
 	}
@@ -43,21 +87,39 @@ func (c *counts) count(tcp bool, rcode uint16, truncated bool) {
 
 // Counts adds up what was counted so far. It may be called at any time.
 func (s *Server) Counts() Counts {
+	var sum Counts
+	for _, u := range s.udp {
+		sum.Overflowed += u.overflowed()
+	}
+	s.conns.mu.Lock()
+	sum.Open = s.conns.open.Len()
+	s.conns.mu.Unlock()
+	sum.UDP.Types, sum.TCP.Types = make(map[string]uint64, len(typeNames)), make(map[string]uint64, len(typeNames))
 	s.countsMu.Lock()
 	defer s.countsMu.Unlock()
-	var sum Counts
 	for _, c := range s.counts {
-		sum.UDP += c.udp.Load()
-		sum.TCP += c.tcp.Load()
 		sum.Truncated += c.truncated.Load()
 		sum.Dropped += c.dropped.Load()
 		sum.Withheld += c.withheld.Load()
 		sum.Slipped += c.slipped.Load()
+		sum.Unsent += c.unsent.Load()
 		sum.Cookies += c.cookies.Load()
 		sum.Conns += c.conns.Load()
 		sum.Refused += c.refused.Load()
-		for i := range c.rcodes {
-			sum.Rcodes[i] += c.rcodes[i].Load()
+		sum.Evicted += c.evicted.Load()
+		t := &sum.UDP
+		if c.tcp {
+			t = &sum.TCP
+		}
+		c.latency.AddTo(&t.Latency)
+		for row := range c.answered {
+			for rcode := range c.answered[row] {
+				n := c.answered[row][rcode].Load()
+				t.Types[typeNames[row]] += n
+				if rcode < len(t.Rcodes) {
+					t.Rcodes[rcode] += n
+				}
+			}
 		}
 	}
 	return sum

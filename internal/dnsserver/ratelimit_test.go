@@ -245,7 +245,7 @@ func TestLimitedFlood(t *testing.T) {
 	}
 	for deadline := time.Now().Add(within); ; {
 		counts := s.Counts()
-		if counts.UDP+counts.Withheld == senders*each {
+		if counts.UDP.Responses()+counts.Withheld == senders*each {
 			if limited := counts.Withheld + counts.Slipped; limited != senders*each-perSecond || counts.Slipped != limited/2 {
 				t.Errorf("%+v", counts)
 			}

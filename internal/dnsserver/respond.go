@@ -68,7 +68,7 @@ func (r *responder) respond(query, out []byte, client netip.Addr, tcp bool, now 
 			return nil
 		}
 	}
-	r.counts.count(tcp, q.rcode, out[2]&0x02 != 0)
+	r.counts.count(q, q.rcode, out[2]&0x02 != 0)
 	return out
 }
 
@@ -123,6 +123,7 @@ func (r *responder) limit(out []byte, client netip.Addr, now time.Time) []byte {
 	switch r.limiter.take(client, kind, r.reply.source, now) {
 	case withholdIt:
 		r.counts.withheld.Add(1)
+		r.counts.count(q, notSent, false)
 		return nil
 	case slipIt:
 		r.counts.slipped.Add(1)

@@ -222,9 +222,9 @@ func (s *Server) Close() error {
 func (s *Server) Serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, u := range s.udp {
-		g.Go(func() error { return u.serve(s.newResponder(), s.config.Now) })
+		g.Go(func() error { return u.serve(s.newResponder(false), s.config.Now) })
 	}
-	tcp := s.newResponder()
+	tcp := s.newResponder(true)
 	for _, l := range s.tcp {
 		g.Go(func() error { return s.acceptTCP(ctx, l, tcp.counts) })
 	}
@@ -244,8 +244,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	return g.Wait()
 }
 
-func (s *Server) newResponder() *responder {
-	c := &counts{}
+func (s *Server) newResponder(tcp bool) *responder {
+	c := &counts{tcp: tcp}
 	s.countsMu.Lock()
 	s.counts = append(s.counts, c)
 	s.countsMu.Unlock()

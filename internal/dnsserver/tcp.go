@@ -168,7 +168,7 @@ func (s *Server) acceptTCP(ctx context.Context, l *net.TCPListener, counts *coun
 		}
 		conn := &tcpConn{TCPConn: c, client: c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap(), done: make(chan struct{})}
 		taken, evicted := s.conns.add(conn)
-		counts.refused.Add(evicted)
+		counts.evicted.Add(evicted)
 		if !taken {
 			counts.refused.Add(1)
 			c.Close()
@@ -191,7 +191,9 @@ func (s *Server) serveTCP(c *tcpConn, counts *counts, buffers *answers) {
 		r      = s.responderWith(counts)
 		reader = bufio.NewReaderSize(c, tcpRead)
 		query  []byte
-		held   *[]byte // answers not yet sent
+		held   *[]byte   // answers not yet sent
+		since  time.Time // the query of the first of them was there
+		count  uint64
 	)
 	defer func() {
 		if held != nil {
@@ -206,6 +208,8 @@ func (s *Server) serveTCP(c *tcpConn, counts *counts, buffers *answers) {
 		if len(*held) > 0 {
 			c.SetWriteDeadline(time.Now().Add(s.config.MessageTimeout))
 			_, err = c.Write(*held)
+			counts.latency.Observe(s.config.Now().Sub(since), count)
+			count = 0
 		}
 		buffers.put(held)
 		held = nil
@@ -237,13 +241,17 @@ func (s *Server) serveTCP(c *tcpConn, counts *counts, buffers *answers) {
 		}
 		start := len(*held)
 		out := append(*held, 0, 0)
-		reply := r.respond(query, out[start+2:start+2], c.client, true, s.config.Now())
+		now := s.config.Now()
+		reply := r.respond(query, out[start+2:start+2], c.client, true, now)
 		if len(reply) == 0 {
 			if len(query) < headerLen { // not DNS: send what there is, and go
 				flush()
 				return
 			}
 			continue
+		}
+		if count++; count == 1 {
+			since = now
 		}
 		binary.BigEndian.PutUint16(out[start:], uint16(len(reply)))
 		// The capacity holds the largest reply, so that it was written in place.

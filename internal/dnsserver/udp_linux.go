@@ -24,6 +24,9 @@ const (
 	// while the goroutine waits for a processor. The kernel may give less.
 	udpQueue = 4 << 20
 	oobLen   = 64
+	// memDrops is where SO_MEMINFO has what was dropped (linux/sock_diag.h), of so
+	// many figures.
+	memDrops, memFigures = 8, 9
 )
 
 type mmsghdr struct {
@@ -38,6 +41,7 @@ type udpSocket struct {
 
 	received int // by the last receive
 	sending  []mmsghdr
+	unsent   uint64 // of the batch
 	err      syscall.Errno
 
 	in, out [udpBatch]mmsghdr
@@ -176,6 +180,14 @@ func (u *udpSocket) serve(r *responder, now func() time.Time) error {
 				return err
 			}
 		}
+		// One more look at the clock for a batch, none for a query.
+		if replies > 0 {
+			r.counts.latency.Observe(now().Sub(t), uint64(replies))
+		}
+		if u.unsent > 0 {
+			r.counts.unsent.Add(u.unsent)
+			u.unsent = 0
+		}
 		u.rearm(u.received)
 	}
 }
@@ -203,8 +215,20 @@ func (u *udpSocket) send(fd uintptr) bool {
 	default:
 		// This reply cannot be sent (no route, a firewall); the next one may.
 		u.sending = u.sending[1:]
+		u.unsent++
 	}
 	return true
+}
+
+// overflowed is how many messages the kernel has dropped at the socket, 0 if it
+// does not say.
+func (u *udpSocket) overflowed() uint64 {
+	var info [memFigures]uint32
+	size := uint32(unsafe.Sizeof(info))
+	_ = u.raw.Control(func(fd uintptr) { // fails once the socket is closed
+		unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	})
+	return uint64(info[memDrops])
 }
 
 // client is the address that message i came from.

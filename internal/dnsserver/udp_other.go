@@ -43,6 +43,9 @@ func (u *udpSocket) close() error {
 	return nil
 }
 
+// overflowed is what Linux tells.
+func (u *udpSocket) overflowed() uint64 { return 0 }
+
 // serve answers until the socket is closed.
 func (u *udpSocket) serve(r *responder, now func() time.Time) error {
 	buffer := make([]byte, udpBuffer)
@@ -54,10 +57,12 @@ func (u *udpSocket) serve(r *responder, now func() time.Time) error {
 		if err != nil {
 			continue // a client that is gone (Windows tells), or a message too long
 		}
-		reply := r.respond(buffer[:n], buffer[:0], from.Addr().Unmap(), false, now())
+		t := now()
+		reply := r.respond(buffer[:n], buffer[:0], from.Addr().Unmap(), false, t)
 		if len(reply) > 0 {
 			// An error is the client's: there is nobody to tell.
 			u.conn.WriteToUDPAddrPort(reply, from)
+			r.counts.latency.Observe(now().Sub(t), 1)
 		}
 	}
 }
