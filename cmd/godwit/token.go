@@ -22,7 +22,7 @@ type tokenAddCommand struct {
 	Name     hostName   `arg:"" help:"Name of the host."`
 	Host     []hostName `placeholder:"NAME2" help:"A further host that it serves, with the same limits; repeatable, 50 hosts in all."`
 	Label    string     `placeholder:"TEXT" help:"A note of your own: router, laptop ..."`
-	Types    []string   `placeholder:"TYPE" enum:"A,AAAA,TXT,prefix" help:"Only these: A, AAAA, TXT, prefix. Default: all but TXT."`
+	Types    []string   `placeholder:"TYPE" enum:"A,AAAA,TXT,prefix" help:"Only these: A, AAAA, TXT, prefix. TXT is for certificates: values at _acme-challenge below the host. Default: all."`
 	Networks []string   `placeholder:"CIDR" help:"Only from these networks. Default: from everywhere."`
 	Rate     int        `placeholder:"N" help:"At most so many changes an hour. Default: the host's limit."`
 	Expires  string     `placeholder:"TIME" help:"End after so long (72h, 90d) or at a time (2030-01-31). Default: never."`
@@ -39,6 +39,7 @@ Examples:
     godwit host token add nas.dyn.example.com --label router
     godwit host token add nas.dyn.example.com --label laptop --join
     godwit host token add nas.dyn.example.com --host cam.dyn.example.com --label router
+    godwit host token add nas.dyn.example.com --label certbot --types TXT
     godwit host token add nas.dyn.example.com --types AAAA --networks 198.51.100.0/24 --expires 90d`
 }
 

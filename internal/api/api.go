@@ -96,7 +96,7 @@ type Credential struct {
 	ID       string         `json:"id"`
 	Kind     string         `json:"kind"` // token, seed, ed25519, join …
 	Label    string         `json:"label,omitempty"`
-	Types    []string       `json:"types,omitempty"`    // A, AAAA, TXT, prefix; empty: all but TXT
+	Types    []string       `json:"types,omitempty"`    // A, AAAA, TXT, prefix; empty: all
 	Networks []netip.Prefix `json:"networks,omitempty"` // sources; empty: all
 	Rate     int            `json:"rate,omitempty"`     // accepted changes an hour; 0: the host's limit
 	Created  time.Time      `json:"created"`

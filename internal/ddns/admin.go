@@ -413,8 +413,8 @@ func (s *Service) Set(ctx context.Context, name dnsname.Name, settings Settings)
 	})
 }
 
-// Rotate replaces all of a host's tokens, shared secrets, keys and join codes by
-// one new credential. Credentials that serve other hosts too lose only this one.
+// Rotate replaces all of a host's tokens, shared secrets, keys, join codes and
+// acme-dns accounts by one new credential. Credentials that serve other hosts too lose only this one.
 // own and seed are as in Add; seedOff nil leaves the switch.
 func (s *Service) Rotate(ctx context.Context, name dnsname.Name, own Secret, seedOff *bool) (Created, error) {
 	return s.rotate(ctx, name, seedOff, func(h *Host, now time.Time) (Created, error) { return s.newCredential(h, own, now) })
@@ -431,7 +431,7 @@ func (s *Service) rotate(ctx context.Context, name dnsname.Name, seedOff *bool, 
 			return "", err
 		}
 		for _, old := range credentials {
-			if old.rotates() {
+			if old.rotates() || old.Kind == KindACME { // who had the token may have registered
 				w.drop(h, old)
 			}
 		}

@@ -81,13 +81,18 @@ func (s *Service) authenticate(ctx context.Context, host *Host, credentials []*C
 	return nil, s.failed(u, now)
 }
 
-// named finds the credential that a token names by its ID and holds for; nil:
-// there is none, or the proof is no such token. It costs the same whether there
+// named finds the credential that a token or account names by its ID and holds
+// for; nil: there is none, or the proof is neither. It costs the same whether there
 // is such an ID or not, but for what the store makes of it.
 func (s *Service) named(ctx context.Context, u Update, now time.Time) (*Credential, *Refusal) {
-	proof, ok := u.Proof.(TokenProof)
+	switch u.Proof.(type) {
+	case TokenProof, AccountProof:
+	default:
+		return nil, nil
+	}
+	proof := u.Proof
 	id := proof.CredentialID()
-	if !ok || id == "" {
+	if id == "" {
 		return nil, nil
 	}
 	c, err := s.Store.Credential(ctx, id)
@@ -103,8 +108,8 @@ func (s *Service) named(ctx context.Context, u Update, now time.Time) (*Credenti
 	return c, nil
 }
 
-// onlyHost is whose update it is that names no host: the one that its token's
-// credential covers.
+// onlyHost is whose update it is that names no host: the one that its token or
+// account covers.
 func (s *Service) onlyHost(ctx context.Context, u Update, now time.Time) (dnsname.Name, *Refusal) {
 	if !s.checks.enter(ctx, network(u.Source.Addr, 24, 48)) {
 		return dnsname.Name{}, tooOften("too many requests", time.Second)
@@ -150,7 +155,7 @@ func mayAnswer(h *Host, c *Credential, p Proof) bool {
 	}
 	id := p.CredentialID()
 	switch p.(type) {
-	case SignatureProof, CodeProof:
+	case SignatureProof, CodeProof, AccountProof:
 		return id == c.ID
 	}
 	// A token has its ID in it. A secret of the user's own has none, but may look so.

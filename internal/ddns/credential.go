@@ -52,14 +52,14 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
 // Kind is what sort of proof a credential answers.
 type Kind string
 
-// All kinds of the data model. There are no TSIG and ACME credentials so far;
-// the stores keep all of them.
+// All kinds of the data model. There are no TSIG credentials so far; the stores
+// keep all of them.
 const (
 	KindToken   Kind = "token"   // made by us: ID-SECRET; its hash is kept, and for the seed's proof the sealed text
 	KindSeed    Kind = "seed"    // a shared secret of the user's own; it works where the host is named
 	KindEd25519 Kind = "ed25519" // a device's public key
 	KindTSIG    Kind = "tsig"    // a sealed key for UPDATE messages
-	KindACME    Kind = "acme"    // TXT at _acme-challenge only
+	KindACME    Kind = "acme"    // an acme-dns account: TXT at _acme-challenge only
 	KindJoin    Kind = "join"    // a one-time code that becomes a key
 )
 
@@ -74,17 +74,12 @@ const (
 // Grant is one host that a credential may speak for, and how.
 type Grant struct {
 	Host  dnsname.Name `json:"host"`
-	Types []Type       `json:"types,omitempty"` // empty: A, AAAA and prefix
+	Types []Type       `json:"types,omitempty"` // empty: all
 	// URLToken allows the credential in a URL, where logs may see it.
 	URLToken bool `json:"url_token,omitempty"`
 }
 
-func (g Grant) covers(t Type) bool {
-	if len(g.Types) == 0 {
-		return t != TypeTXT
-	}
-	return slices.Contains(g.Types, t)
-}
+func (g Grant) covers(t Type) bool { return len(g.Types) == 0 || slices.Contains(g.Types, t) }
 
 // Credential is what a caller proves to hold. It may narrow its hosts' policy,
 // never widen it.

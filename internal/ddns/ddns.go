@@ -34,6 +34,7 @@ import (
 const (
 	MaxAddresses   = 8  // per family and host
 	MaxTXT         = 8  // values per host
+	MaxAccounts    = 8  // acme-dns accounts per host, which count as credentials too
 	MaxFollowers   = 64 // per host
 	MaxCredentials = 16 // per host
 	MaxGrants      = 50 // hosts that one credential may serve: all are written in one transaction

@@ -61,10 +61,34 @@ func besides(h, next *Host) string {
 	if h.Prefix != next.Prefix {
 		what = append(what, next.moved(h.Prefix))
 	}
-	if !slices.Equal(h.TXT, next.TXT) {
-		what = append(what, fmt.Sprintf("challenge values %d to %d", len(h.TXT), len(next.TXT)))
+	return strings.Join(append(what, besidesTXT(h.TXT, next.TXT)...), ", ")
+}
+
+// besidesTXT says in words how challenge values changed. They are public, and a
+// challenge has 43 octets; the rest of what is longer is not worth its room.
+func besidesTXT(was, is []TXT) (what []string) {
+	say := func(t TXT, word string) {
+		what = append(what, "challenge value "+t.Value[:min(len(t.Value), 43)]+" "+word)
 	}
-	return strings.Join(what, ", ")
+	for _, t := range is {
+		if indexText(was, t.Value) < 0 {
+			say(t, "added")
+		}
+	}
+	for _, t := range was {
+		if indexText(is, t.Value) < 0 {
+			say(t, "removed")
+		}
+	}
+	if len(what) == 0 && !slices.Equal(was, is) {
+		say(is[len(is)-1], "came again")
+	}
+	return what
+}
+
+// indexText is where a value stands in a list; -1: nowhere.
+func indexText(list []TXT, value string) int {
+	return slices.IndexFunc(list, func(t TXT) bool { return t.Value == value })
 }
 
 func orNone(p netip.Prefix) string {
@@ -212,7 +236,7 @@ func (h *Host) applyPrefix(ch Change, src Source) *Refusal {
 
 func (h *Host) applyTXT(ch Change, c *Credential, now time.Time) *Refusal {
 	if _, err := h.challenge(); err != nil {
-		return refuse(NotYours, "this host has no challenge name of its own", "a wildcard's challenge stands at the name below the star: use that host")
+		return noChallenge()
 	}
 	if (ch.Op == Clear) != (len(ch.Texts) == 0) {
 		return refuse(Malformed, "no TXT value is given, or one to clear", "name at least one; removing takes an explicit word")
@@ -241,14 +265,36 @@ func (h *Host) applyTXT(ch Change, c *Credential, now time.Time) *Refusal {
 		return refuse(Malformed, "unknown operation", "replace, add, remove or clear")
 	}
 	for _, v := range ch.Texts {
-		if !slices.ContainsFunc(h.TXT, func(t TXT) bool { return t.Value == v }) {
-			h.TXT = append(h.TXT, TXT{Value: v, Credential: c.ID, Time: now})
+		value := TXT{Value: v, Credential: c.ID, Time: now}
+		if i := indexText(h.TXT, v); i >= 0 {
+			if c.Kind != KindACME {
+				continue
+			}
+			// It is of its account's newest from now on, but no younger.
+			value = h.TXT[i]
+			h.TXT = slices.Delete(h.TXT, i, i+1)
 		}
+		h.TXT = append(h.TXT, value)
+	}
+	if c.Kind == KindACME {
+		h.keepNewest(c.ID, accountValues)
 	}
 	if len(h.TXT) > MaxTXT {
 		return refuse(TooMany, fmt.Sprintf("more than %d TXT values", MaxTXT), "remove the old ones first")
 	}
 	return nil
+}
+
+// keepNewest takes away a credential's oldest challenge values beyond n.
+func (h *Host) keepNewest(id string, n int) {
+	for i := len(h.TXT) - 1; i >= 0; i-- {
+		if h.TXT[i].Credential != id {
+			continue
+		}
+		if n--; n < 0 {
+			h.TXT = slices.Delete(h.TXT, i, i+1)
+		}
+	}
 }
 
 // sameRecords tells whether two states of a host have the same records.

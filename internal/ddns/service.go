@@ -175,6 +175,9 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 		if taken {
 			d.next, d.event = adopt(host, credential, u, now)
 		}
+		if refusal := s.challengeTaken(host, d.next); refusal != nil {
+			return Outcome{}, s.refused(ctx, host, credential, u, refusal, now)
+		}
 		if credential.Rate > 0 && !taken {
 			history, err := s.Store.Events(ctx, host.Name)
 			if err != nil {

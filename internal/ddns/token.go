@@ -18,7 +18,7 @@ type TokenSpec struct {
 	// are one host's.
 	Hosts    []dnsname.Name
 	Label    string         // at most 64 octets
-	Types    []Type         // empty: A, AAAA and prefix
+	Types    []Type         // empty: all
 	Networks []netip.Prefix // at most 32; empty: all
 	Rate     int            // accepted changes in any hour, at most MaxEvents; 0: the host's limit alone
 	Expires  time.Time      // zero: never
@@ -168,6 +168,8 @@ func (s *Service) RotateToken(ctx context.Context, name dnsname.Name, id string,
 	done, err := s.changeToken(ctx, name, id, nil, func(old *Credential, edits []edit) (string, error) {
 		now := s.Now()
 		switch {
+		case old.Kind == KindACME:
+			return "", refuse(Malformed, "an acme-dns account is not rotated", "let the client register again, and revoke this one")
 		case !old.rotates():
 			return "", noSuchToken(id, name)
 		case len(old.Grants) > 1 && !old.shared():

@@ -10,7 +10,7 @@ import (
 // judges nothing.
 type Update struct {
 	// Host is whose records they are. Zero: the only host of the credential that a
-	// token names.
+	// token or account names.
 	Host   dnsname.Name
 	Door   string // for events: "seed", "dyndns2" …
 	Proof  Proof

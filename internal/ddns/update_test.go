@@ -119,13 +119,14 @@ func TestUpdate(t *testing.T) {
 		{name: "add a value", source: home, changes: []ddns.Change{txt(ddns.Add, "new")}, txt: "old new"},
 		{name: "add a value over UDP", source: home, udp: true, changes: []ddns.Change{txt(ddns.Add, "new")}, txt: "old new"},
 		{name: "add two, one is there", source: home, changes: []ddns.Change{txt(ddns.Add, "new", "old", "new")}, txt: "old new"},
+		{name: "eight values and one", source: home, changes: []ddns.Change{txt(ddns.Add, "1", "2", "3", "4", "5", "6", "7", "8")}, code: ddns.TooMany},
+		{name: "add eight in all", source: home, changes: []ddns.Change{txt(ddns.Add, "1", "2", "3", "4", "5", "6", "7")}, txt: "old 1 2 3 4 5 6 7"},
 		{name: "add what is there already", source: home, changes: []ddns.Change{txt(ddns.Add, "old")}, same: true},
 		{name: "replace values", source: home, changes: []ddns.Change{txt(ddns.Replace, "one", "two")}, txt: "one two"},
 		{name: "remove a value", source: home, changes: []ddns.Change{txt(ddns.Remove, "old", "never")}, txt: "-"},
 		{name: "clear values", source: home, changes: []ddns.Change{txt(ddns.Clear)}, txt: "-"},
 		{name: "replace by nothing", source: home, changes: []ddns.Change{txt(ddns.Replace)}, code: ddns.Malformed},
 		{name: "add nothing", source: home, changes: []ddns.Change{txt(ddns.Add)}, code: ddns.Malformed},
-		{name: "eight values and one", source: home, changes: []ddns.Change{txt(ddns.Add, "1", "2", "3", "4", "5", "6", "7", "8")}, code: ddns.TooMany},
 		{name: "nine values", source: home, changes: []ddns.Change{txt(ddns.Replace, "1", "2", "3", "4", "5", "6", "7", "8", "9")}, code: ddns.TooMany},
 		{name: "empty value", source: home, changes: []ddns.Change{txt(ddns.Add, "")}, code: ddns.Malformed},
 		{name: "256 octets", source: home, changes: []ddns.Change{txt(ddns.Add, strings.Repeat("x", 256))}, code: ddns.Malformed},
@@ -421,7 +422,7 @@ func TestMatrix(t *testing.T) {
 		types  []ddns.Type
 		proofs []ddns.Proof
 	}
-	all := []ddns.Type{ddns.TypeA, ddns.TypeAAAA, ddns.TypePrefix}
+	all := []ddns.Type{ddns.TypeA, ddns.TypeAAAA, ddns.TypePrefix, ddns.TypeTXT}
 	source := from("2001:db8:0:aa01::5")
 	seed := func(host string, secret ddns.Secret) ddns.Proof {
 		return seedProof(source, host, secret)
@@ -508,7 +509,7 @@ func TestMatrix(t *testing.T) {
 			}
 		}
 	}
-	if want := 4 * (3 + 3 + 1 + 1 + 1 + 1 + 2); changed != want { // first token twice
+	if want := 4 * (4 + 4 + 1 + 1 + 1 + 1 + 2); changed != want { // first token twice
 		t.Errorf("%d changes, want %d", changed, want)
 	}
 }

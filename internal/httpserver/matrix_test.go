@@ -267,7 +267,7 @@ func newMatrix(t *testing.T) *matrix {
 	})
 	settings := anyAddress()
 	settings.Free = on()
-	const all = "A AAAA prefix"
+	const all = "A AAAA prefix TXT"
 	add := func(h *holder) { m.holders = append(m.holders, h) }
 	of := func(types string, url bool, hosts ...string) map[string]right {
 		out := map[string]right{}
@@ -686,7 +686,7 @@ func (m *matrix) onlyKey(what string, w *httptest.ResponseRecorder, name, types 
 	for _, t := range g.Types {
 		have = append(have, t.String())
 	}
-	if text := strings.Join(have, " "); g.Host.String() != name || g.URLToken || text != types && (text != "" || types != "A AAAA prefix") {
+	if text := strings.Join(have, " "); g.Host.String() != name || g.URLToken || text != types && (text != "" || types != "A AAAA prefix TXT") {
 		m.t.Errorf("%s: it may %+v", what, g)
 	}
 }
