@@ -28,8 +28,9 @@ const modulePath = "godwit"
 var mayImport = []struct{ pkg, list string }{
 	{"dnsname", ""},
 	{"histogram", ""},
+	{"tsig", ""},
 
-	{"ddns", "dnsname histogram"}, // the core
+	{"ddns", "dnsname histogram tsig"}, // the core
 	{"ddns/storetest", "ddns dnsname"},
 	{"ddns/publishtest", "ddns dnsname"},
 
@@ -42,7 +43,7 @@ var mayImport = []struct{ pkg, list string }{
 
 	{"api", "dnsname"}, // front ends, and the other end of the wire
 	{"httpserver", "api ddns dnsname signature"},
-	{"dnsserver", "ddns dnsname histogram zone"},
+	{"dnsserver", "ddns dnsname histogram tsig zone"},
 	{"certificate", "dnsname"},
 	{"lambdaserver", ""},
 	{"signature", ""},
