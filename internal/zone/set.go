@@ -156,27 +156,40 @@ const challengeTTL = 60
 // those of a host with that name, in place of the ones of the call before; with
 // none given they are gone. They have no part in the host's generations.
 //
-// An error says that owner cannot show them; nothing has changed then.
+// An error says that owner cannot show them ([Zone.CheckChallenge]); nothing has
+// changed then.
 func (z *Zone) SetChallenge(owner dnsname.Name, txt []string) error {
-	if err := z.CheckHost(owner); err != nil {
-		return err
-	}
-	rel := owner.Wire()[:len(owner.Wire())-len(z.suffix)]
-	data, err := texts(owner, txt, z.static[rel].set(dns.TypeTXT))
+	data, err := z.challengeData(owner, txt)
 	if err != nil {
 		return err
 	}
-	old := readHost(z.hosts.find([]byte(rel)))
+	rel := z.relative([]byte(owner.Wire()))
+	old := readHost(z.hosts.find(rel))
 	next := old
 	if next.challenge = data; !old.hasData() {
 		next.ttl = challengeTTL
 	}
-	z.replace([]byte(rel), &old, &next)
+	z.replace(rel, &old, &next)
 	return nil
+}
+
+// CheckChallenge tells whether owner may show such texts; see [Zone.CheckHost].
+func (z *Zone) CheckChallenge(owner dnsname.Name, txt []string) error {
+	_, err := z.challengeData(owner, txt)
+	return err
+}
+
+func (z *Zone) challengeData(owner dnsname.Name, txt []string) ([]byte, error) {
+	if err := z.CheckHost(owner); err != nil {
+		return nil, err
+	}
+	rel := owner.Wire()[:len(owner.Wire())-len(z.suffix)]
+	return texts(owner, txt, z.static[rel].set(dns.TypeTXT))
 }
 
 // replace stores what a name shows in place of what it showed.
 func (z *Zone) replace(rel []byte, old, next *host) {
+	z.history.note(rel, old, next)
 	var buf [128]byte // most hosts fit
 	switch was, is := old.hasData(), next.hasData(); {
 	case is && !was:

@@ -14,10 +14,12 @@
 // Any number of goroutines may ask, none of them ever waits, and the ordinary
 // answer allocates nothing. One goroutine at a time may call the methods that
 // change a zone ([Zone.Set], [Zone.SetChallenge], [Zone.Forget],
-// [Zone.SetSerial], [Zone.Fill]);
-// the caller sees to that. When such a call returns, the next question sees the
-// change. An answer holds an RRset as one Set left it, never a mixture, and who
-// has seen a serial sees every change that was made before it was set.
+// [Zone.SetSerial], [Zone.Fill], [Zone.KeepHistory]) or that take all of it at
+// once ([Zone.Cut], [Zone.Whole], [Zone.Since]); the caller sees to that. When
+// such a call returns, the next question sees the change; what was taken is read
+// while the zone goes on changing. An answer holds an RRset as one Set left it,
+// never a mixture, and who has seen a serial sees every change that was made
+// before it was set.
 //
 // # Memory
 //
@@ -86,6 +88,7 @@ type Zone struct {
 	// looked at several names looks again if it changed meanwhile.
 	version atomic.Uint64
 	among   atomic.Pointer[neighbours] // nil: in no Zones
+	history *history                   // nil: none is kept
 }
 
 // soa is the SOA record without its serial.
@@ -147,7 +150,10 @@ func (z *Zone) Serial() uint32 { return z.serial.Load() }
 // SetSerial changes the SOA serial. Call it after the changes that the serial
 // stands for: an answer reads the serial first, so that it is never newer than
 // the data beside it.
-func (z *Zone) SetSerial(s uint32) { z.serial.Store(s) }
+func (z *Zone) SetSerial(s uint32) {
+	z.history.seal(z.serial.Load(), s)
+	z.serial.Store(s)
+}
 
 // Expire is the SOA expire timer in seconds, what RFC 7314 tells a secondary.
 func (z *Zone) Expire() uint32 { return z.soa.expire }

@@ -57,14 +57,25 @@ type Authority struct {
 
 	feed       Feed                      // after Follow
 	challenges map[dnsname.Name][]string // see ShowChallenge
+	waiting    map[dnsname.Name][]string // those of them that the zones do not have yet; guarded by mu
+
+	secondaries Secondaries
+	catalog     *zone.Zone // nil: none
 }
 
 // New makes the zones of a configuration, still without hosts. An error names
 // the file and line of what is wrong.
 func New(configs []ZoneConfig, log *slog.Logger) (*Authority, error) {
-	a := &Authority{prints: make(map[dnsname.Name][]byte), log: log, challenges: make(map[dnsname.Name][]string)}
+	a := &Authority{prints: make(map[dnsname.Name][]byte), log: log,
+		challenges: make(map[dnsname.Name][]string), waiting: make(map[dnsname.Name][]string)}
 	for _, c := range configs {
 		print := sha256.New()
+		for _, other := range configs {
+			// With such a zone the hosts in it leave this one.
+			if other.Apex != c.Apex && other.Apex.Under(c.Apex) {
+				fmt.Fprintln(print, "inside", other.Apex)
+			}
+		}
 		for _, ns := range c.NameServers {
 			fmt.Fprintln(print, ns.Name, ns.Addresses)
 		}
@@ -138,6 +149,9 @@ func (a *Authority) Follow(ctx context.Context, feed Feed) (Loaded, error) {
 			return out, fmt.Errorf("serial of zone %s: %w", z.Apex(), err)
 		}
 		z.SetSerial(uint32(serial))
+	}
+	if err := a.beginTransfers(ctx); err != nil {
+		return out, err
 	}
 	var mu sync.Mutex // guards loaders
 	var loaders []*loader
@@ -244,8 +258,29 @@ func (a *Authority) apply(c ddns.Commit) {
 	}
 	for apex, serial := range c.Serials {
 		if z := a.zone(apex); z != nil && z.Apex() == apex {
-			z.SetSerial(uint32(serial))
+			a.step(z, serial)
 		}
+	}
+}
+
+// step moves a zone's serial forward, and shows the challenges that wait for that;
+// a.mu is held.
+func (a *Authority) step(z *zone.Zone, serial ddns.Serial) {
+	for owner, texts := range a.waiting {
+		if a.zone(owner) != z {
+			continue
+		}
+		if err := z.SetChallenge(owner, texts); err != nil {
+			a.log.Error("a challenge cannot be shown", "owner", owner.String(), "err", err)
+		}
+		delete(a.waiting, owner)
+	}
+	if !ddns.Serial(z.Serial()).Before(serial) {
+		return
+	}
+	z.SetSerial(uint32(serial))
+	if a.secondaries.Changed != nil {
+		a.secondaries.Changed(z.Apex())
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var (
 	apex = dnsname.MustParse("dyn.example.com")
 	nas  = dnsname.MustParse("nas.dyn.example.com")
+
+	catalog = dnsname.MustParse("catalog.dyn.example.com")
 )
 
 // rig is a store that an authority follows, and the service in front.
@@ -36,6 +39,7 @@ type rig struct {
 	auth    *authority.Authority
 	service *ddns.Service
 	loaded  authority.Loaded
+	told    atomic.Int32 // that a zone has changed
 }
 
 func configs(file string, apexes ...dnsname.Name) (out []authority.ZoneConfig) {
@@ -66,6 +70,10 @@ func open(t *testing.T, dir, file string, apexes ...dnsname.Name) (*rig, error) 
 		t.Fatal(err)
 	}
 	r := &rig{t: t, store: store, auth: auth, service: service}
+	err = auth.ServeSecondaries(authority.Secondaries{Catalog: catalog, Changed: func(dnsname.Name) { r.told.Add(1) }})
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.loaded, err = auth.Follow(t.Context(), store)
 	return r, err
 }

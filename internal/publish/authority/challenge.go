@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"godwit/internal/ddns"
 	"godwit/internal/dnsname"
 )
 
@@ -17,34 +16,43 @@ import (
 // restart forgets them.
 //
 // The SOA serial moves, durably, because to the feed the texts are part of the
-// zone's static content. When the call returns, the next question sees both. An
-// error after the texts are shown is about the serial. Call it after Follow, from
-// one goroutine at a time.
+// zone's static content, and the texts are shown with it: a secondary that has
+// the serial has them too. When the call returns, the next question sees both;
+// after an error it sees what it saw before. Call it after Follow, from one
+// goroutine at a time.
 func (a *Authority) ShowChallenge(ctx context.Context, owner dnsname.Name, texts []string) error {
 	z := a.zone(owner)
 	if z == nil {
 		return fmt.Errorf("%s is in no zone of this server", owner)
 	}
-	a.mu.Lock()
-	err := z.SetChallenge(owner, texts)
-	a.mu.Unlock()
-	if err != nil {
+	if err := z.CheckChallenge(owner, texts); err != nil {
 		return err
 	}
-	if a.challenges[owner] = slices.Clone(texts); len(texts) == 0 {
-		delete(a.challenges, owner)
-	}
-	// Not under the lock: the store hands commits to apply meanwhile.
+	a.mu.Lock()
+	a.waiting[owner] = slices.Clone(texts)
+	a.mu.Unlock()
+	before := a.challenges[owner]
+	a.setChallenge(owner, texts)
+	// Not under the lock: the store hands commits to apply meanwhile. The first of
+	// those that moves the serial shows the texts.
 	serial, err := a.feed.Zone(ctx, z.Apex(), a.fingerprint(z.Apex()))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, waits := a.waiting[owner]; err != nil && waits {
+		delete(a.waiting, owner)
+		a.setChallenge(owner, before)
+	}
 	if err != nil {
 		return fmt.Errorf("serial of zone %s: %w", z.Apex(), err)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if ddns.Serial(z.Serial()).Before(serial) { // a commit may have moved it further
-		z.SetSerial(uint32(serial))
-	}
+	a.step(z, serial)
 	return nil
+}
+
+func (a *Authority) setChallenge(owner dnsname.Name, texts []string) {
+	if a.challenges[owner] = slices.Clone(texts); len(texts) == 0 {
+		delete(a.challenges, owner)
+	}
 }
 
 // fingerprint is that of a zone's static content and challenges.
