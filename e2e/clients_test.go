@@ -111,9 +111,10 @@ func (d *daemon) updateFrom(source, host, secret string) (answer, error) {
 
 // resolver asks one server over UDP from one socket. Not for concurrent use.
 type resolver struct {
-	conn net.Conn
-	dns  *dns.Client
-	id   uint16
+	conn   net.Conn
+	dns    *dns.Client
+	id     uint16
+	cookie string // in hexadecimal: the client's, and the server's as it came last
 }
 
 func newResolver(port int) (*resolver, error) {
@@ -128,13 +129,28 @@ func newResolver(port int) (*resolver, error) {
 
 func (r *resolver) close() { r.conn.Close() }
 
-func (r *resolver) ask(name string, qtype uint16) (*dns.Msg, error) {
-	m := dns.NewMsg(name, qtype)
-	r.id++
-	m.ID, m.RecursionDesired = r.id, false
-	res, _, err := r.dns.ExchangeWithConn(context.Background(), m, r.conn)
-	if err != nil {
-		return nil, fmt.Errorf("ask for %s: %w", name, err)
+// ask asks with a cookie, and once more if the server wants its own one in it, as
+// it does before it sends large answers by UDP.
+func (r *resolver) ask(name string, qtype uint16) (res *dns.Msg, err error) {
+	if r.cookie == "" {
+		r.cookie = "0123456789abcdef"
+	}
+	for range 2 {
+		m := dns.NewMsg(name, qtype)
+		r.id++
+		m.ID, m.RecursionDesired, m.UDPSize = r.id, false, 1232
+		m.Pseudo = []dns.RR{&dns.COOKIE{Cookie: r.cookie}}
+		if res, _, err = r.dns.ExchangeWithConn(context.Background(), m, r.conn); err != nil {
+			return nil, fmt.Errorf("ask for %s: %w", name, err)
+		}
+		for _, option := range res.Pseudo {
+			if c, ok := option.(*dns.COOKIE); ok {
+				r.cookie = c.Cookie
+			}
+		}
+		if res.Rcode != dns.RcodeBadCookie {
+			break
+		}
 	}
 	return res, nil
 }

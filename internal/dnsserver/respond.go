@@ -10,6 +10,12 @@ import (
 	"godwit/internal/zone"
 )
 
+// Bits of the third octet of a header.
+const (
+	flagAA = 0x04
+	flagTC = 0x02
+)
+
 // maxTCP is the greatest length of a message (RFC 1035 section 4.2.2).
 const maxTCP = 65535
 
@@ -63,12 +69,12 @@ func (r *responder) respond(query, out []byte, client netip.Addr, tcp bool, now 
 		}
 	}
 	out = r.answer(verdict, query, out, tcp)
-	if r.limiter != nil && !tcp && !r.reply.known {
+	if r.limiter != nil && !r.proven(tcp) {
 		if out = r.limit(out, client, now); out == nil {
 			return nil
 		}
 	}
-	r.counts.count(q, q.rcode, out[2]&0x02 != 0)
+	r.counts.count(q, q.rcode, out[2]&flagTC != 0)
 	return out
 }
 
@@ -103,11 +109,14 @@ func (r *responder) answer(verdict verdict, query, out []byte, tcp bool) []byte 
 		q.rcode = dns.RcodeRefused
 		return r.appendOPT(out, nil)
 	}
-	r.writer.Start(out, q.qname(), r.sizeLimit(tcp)-r.sizeOPT(z))
+	r.writer.Start(out, q.qname(), r.sizeLimit(len(query), tcp)-r.sizeOPT(z))
 	z.Answer(&r.writer, q.qtype)
 	out = r.writer.Finish()
 	q.rcode = uint16(out[3] & 0x0f)
 	r.reply.source = r.writer.Source()
+	if q.cookieLen > 0 && out[2]&flagTC != 0 && !r.proven(tcp) {
+		return r.badCookie(out)
+	}
 	return r.appendOPT(out, z)
 }
 
@@ -130,19 +139,32 @@ func (r *responder) limit(out []byte, client netip.Addr, now time.Time) []byte {
 		if r.reply.source == nil { // an error, which is small and would not be another one by TCP
 			return out
 		}
-		out = out[:q.question]
-		clear(out[6:headerLen])
-		out[3] &= 0xf0
-		if q.rcode = dns.RcodeSuccess; q.cookieLen > 0 {
-			// With the cookie that it gets it may ask again at once (RFC 7873
-			// section 5.2.3).
-			out[2] &^= 0x06
-			q.rcode = dns.RcodeBadCookie
-		} else {
-			out[2] |= 0x02
+		if q.cookieLen > 0 {
+			return r.badCookie(out)
 		}
+		out = r.questionOnly(out)
+		out[2] |= flagTC
+		q.rcode = dns.RcodeSuccess
 		return r.appendOPT(out, nil)
 	}
+	return out
+}
+
+// badCookie makes of a response, with or without its OPT record, one that has
+// nothing but a cookie, with which the client may ask again at once (RFC 7873
+// section 5.2.3).
+func (r *responder) badCookie(out []byte) []byte {
+	out = r.questionOnly(out)
+	out[2] &^= flagAA | flagTC
+	r.query.rcode = dns.RcodeBadCookie
+	return r.appendOPT(out, nil)
+}
+
+// questionOnly takes away what follows the question, and the rcode.
+func (r *responder) questionOnly(out []byte) []byte {
+	out = out[:r.query.question]
+	clear(out[6:headerLen])
+	out[3] &= 0xf0
 	return out
 }
 
@@ -157,16 +179,29 @@ func (r *responder) begin(query, out []byte) []byte {
 	return out
 }
 
-// sizeLimit is the size that the response may have.
-func (r *responder) sizeLimit(tcp bool) int {
-	switch {
-	case tcp:
+// proven tells whether the address that the query came from is the client's own.
+func (r *responder) proven(tcp bool) bool { return tcp || r.reply.known }
+
+// sizeLimit is the size that the response to a query of so many octets may have.
+func (r *responder) sizeLimit(asked int, tcp bool) int {
+	if tcp {
 		return maxTCP
-	case r.query.edns:
-		return min(r.query.udpSize, r.udpSize)
 	}
-	return floorUDP
+	limit := floorUDP
+	if r.query.edns {
+		limit = min(r.query.udpSize, r.udpSize)
+	}
+	if !r.reply.known {
+		limit = min(limit, unprovenLimit(asked))
+	}
+	return limit
 }
+
+// unprovenLimit is the size in octets that a response may have whose query of so
+// many octets may come from somebody else than its address says, so that no
+// forger gains much by us (decision 0019). A response without records stays below
+// it by itself: its options are 22 octets longer than the query's at most.
+func unprovenLimit(asked int) int { return asked * 5 / 2 }
 
 // sizeOPT is what appendOPT will append.
 func (r *responder) sizeOPT(z *zone.Zone) int {
@@ -237,7 +272,7 @@ func (r *responder) unknownKey(query, out []byte, tcp bool) []byte {
 	q.cookieLen, q.expire, q.keepalive = 0, false, false // nothing for those who are not who they say
 	q.rcode = dns.RcodeFormatError
 	tsig := badKey(query)
-	if tsig != nil && q.question+r.sizeOPT(nil)+len(tsig) <= r.sizeLimit(tcp) {
+	if tsig != nil && q.question+r.sizeOPT(nil)+len(tsig) <= r.sizeLimit(len(query), tcp) {
 		q.rcode = dns.RcodeNotAuth
 	}
 	out = r.appendOPT(r.begin(query, out), nil)

@@ -18,7 +18,9 @@
 // often, so that queries with forged source addresses harm nobody. Every second
 // response beyond that is a slip: TC, or BADCOOKIE and a cookie for who knows
 // cookies; the others are not sent. By TCP and to a valid server cookie there is
-// no such limit, since those addresses are not forged.
+// no such limit, since those addresses are not forged. To anybody else a response
+// is two and a half times as long as its query at most; TC, or BADCOOKIE and a
+// cookie, goes in place of a longer one.
 //
 // What is not supported gets the answer that RFC 8906 wants rather than
 // silence: NOTIMP for other opcodes, REFUSED for other classes, zones and for
@@ -63,7 +65,7 @@ type Config struct {
 
 	// UDPSize is the largest response by UDP in octets, and what we tell
 	// clients that we take: 512 to 4096. 0: 1232, which passes everywhere
-	// without fragments (RFC 9715).
+	// without fragments (RFC 9715). To clients without a valid cookie it is less.
 	UDPSize int
 
 	// UDPSockets is the number of UDP sockets per address, on Linux. 0: one per
