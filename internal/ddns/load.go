@@ -98,6 +98,16 @@ func (l *load) enter(ctx context.Context, now time.Time) bool {
 	return false
 }
 
+// length is how many wait in line.
+func (l *load) length() int {
+	if l == nil {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.line)
+}
+
 // leave gives the place to the first in line.
 func (l *load) leave() {
 	if l == nil {

@@ -49,6 +49,7 @@ type Service struct {
 	untaken untaken // states that DNS does not take
 	checks  *turns  // of proofs
 	load    *load   // updates at work
+	counts  updateCounts
 
 	// What an unknown host's proof is checked against, so that it costs the same.
 	decoy *Credential
@@ -105,7 +106,10 @@ func tooOften(why string, wait time.Duration) *Refusal {
 }
 
 // overloaded is never written down: there is too much to do already.
-func overloaded() *Refusal { return tooOften("the server has more to do than it can", time.Second) }
+func (s *Service) overloaded() *Refusal {
+	s.counts.overloaded.Add(1)
+	return tooOften("the server has more to do than it can", time.Second)
+}
 
 func unavailable(doing string, cause error) *Refusal {
 	return &Refusal{Code: Unavailable, Why: "the server cannot store changes at the moment", Fix: "try again later",
@@ -124,12 +128,20 @@ var errUnpublished = errors.New("DNS has not confirmed the newest state yet")
 // address, decision. Until the proof holds, an unknown host and a wrong proof
 // cost the same and answer the same.
 func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
+	began := s.Now()
+	out, err := s.update(ctx, u)
+	s.counts.count(u.Door, out, err, s.Now().Sub(began))
+	return out, err
+}
+
+// update is Update, not counted.
+func (s *Service) update(ctx context.Context, u Update) (Outcome, error) {
 	u.Source = u.Source.plain()
 	if r := s.Admit(u.Source); r != nil {
 		return Outcome{}, r
 	}
 	if s.load.refuses(s.Now()) {
-		return Outcome{}, overloaded()
+		return Outcome{}, s.overloaded()
 	}
 	entered := false
 	defer func() {
@@ -146,7 +158,7 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 		// Not before: a flood of guesses takes no place from those who prove themselves.
 		if !entered {
 			if entered = s.load.enter(ctx, s.Now()); !entered {
-				return Outcome{}, overloaded()
+				return Outcome{}, s.overloaded()
 			}
 		}
 		if refusal = fresh(host, credential, u, now); refusal != nil {

@@ -76,6 +76,13 @@ func (t *turns) enter(ctx context.Context, network netip.Prefix) bool {
 	return false
 }
 
+// length is how many wait, in all lines.
+func (t *turns) length() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.waiting
+}
+
 // leave gives a slot to the next, if anybody waits.
 func (t *turns) leave() {
 	t.mu.Lock()

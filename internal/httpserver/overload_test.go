@@ -54,7 +54,7 @@ func TestOverload(t *testing.T) {
 		})
 		<-full.begun
 	}
-	before := r.show(host1)
+	before, counted := r.show(host1), 0
 	for _, door := range []struct {
 		name   string
 		send   func() *httptest.ResponseRecorder
@@ -74,6 +74,10 @@ func TestOverload(t *testing.T) {
 			t.Errorf("%s: %d %v %s", door.name, w.Code, w.Header(), w.Body)
 		}
 		rules(t, w.Result())
+		counted++
+	}
+	if n := r.service.Counts().Overloaded; n != uint64(counted) {
+		t.Errorf("%d refusals are counted, want %d", n, counted)
 	}
 	if after := r.show(host1); after.Generation != before.Generation || after.Refusals != before.Refusals {
 		t.Errorf("refusing changed the host: %+v", after)

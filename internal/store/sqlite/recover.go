@@ -82,6 +82,7 @@ func (w *writer) heal() {
 		return
 	}
 	w.conn, w.cause, w.suspects = c, nil, nil
+	w.tell()
 	w.s.cfg.Log.Info("changes are stored again")
 }
 

@@ -121,6 +121,7 @@ type Store struct {
 	cache  *cache
 	writer *writer
 	counts counts
+	activity activity
 
 	readers chan *conn // maxReaders of them at rest; nil: not yet opened
 

@@ -357,7 +357,8 @@ type batch struct {
 // in the table pending. It leaves the outcome of each write in its err.
 func (w *writer) commit(ops []*op, share int) {
 	b := &batch{w: w, now: w.s.cfg.Now(), id: w.backlog.last + 1}
-	begun := false
+	begun, began := false, time.Now()
+	defer w.tell()
 	err := guard(func() error {
 		if err := w.conn.beginLater(len(ops) > 0 || w.backlog.swept()); err != nil {
 			return err
@@ -396,7 +397,12 @@ func (w *writer) commit(ops []*op, share int) {
 		}
 		w.s.counts.hosts.Add(b.newHosts)
 		w.s.counts.credentials.Add(b.newCredentials)
+		w.s.activity.committed(ops, began)
+		sweeping := w.backlog.sweep != nil
 		w.backlog.committed(b)
+		if sweeping && w.backlog.sweep == nil {
+			w.s.activity.swept.Store(b.now.UnixMicro())
+		}
 		if w.backlog.sweep == nil {
 			w.log.free(w.backlog.first - 1)
 		}
