@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"cmp"
 	"sync/atomic"
 
 	"codeberg.org/miekg/dns"
@@ -32,8 +33,9 @@ type Transport struct {
 	// Types are queries by the name of their type: some common ones, and "other".
 	// Those to which no response was sent are among them, but for Counts.Dropped.
 	Types map[string]uint64
-	// Rcodes are responses by rcode, 0 to 23 (BADCOOKIE).
-	Rcodes [dns.RcodeBadCookie + 1]uint64
+	// Rcodes are responses by the name of their rcode: those that a name server
+	// has, and "other".
+	Rcodes map[string]uint64
 	// Latency is how long responses took from when their queries were read until
 	// they were handed to the kernel. Those that went with one call count alike,
 	// by the first to be read.
@@ -59,6 +61,13 @@ var (
 		dns.TypeAAAA: 8, dns.TypeSRV: 9, dns.TypeNAPTR: 10, dns.TypeDS: 11, dns.TypeRRSIG: 12, dns.TypeDNSKEY: 13, dns.TypeTLSA: 14,
 		dns.TypeSVCB: 15, dns.TypeHTTPS: 16, dns.TypeIXFR: 17, dns.TypeAXFR: 18, dns.TypeANY: 19, dns.TypeCAA: 20}
 )
+
+// rcodeNames are the rcodes as dig names them, those of UPDATE among them.
+var rcodeNames = [notSent]string{
+	dns.RcodeSuccess: "NOERROR", dns.RcodeFormatError: "FORMERR", dns.RcodeServerFailure: "SERVFAIL", dns.RcodeNameError: "NXDOMAIN",
+	dns.RcodeNotImplemented: "NOTIMP", dns.RcodeRefused: "REFUSED", dns.RcodeYXDomain: "YXDOMAIN", dns.RcodeYXRrset: "YXRRSET",
+	dns.RcodeNXRrset: "NXRRSET", dns.RcodeNotAuth: "NOTAUTH", dns.RcodeNotZone: "NOTZONE", dns.RcodeBadVers: "BADVERS", dns.RcodeBadCookie: "BADCOOKIE",
+}
 
 // notSent stands in place of an rcode for a query whose response was not sent.
 const notSent = dns.RcodeBadCookie + 1
@@ -94,7 +103,9 @@ func (s *Server) Counts() Counts {
 	s.conns.mu.Lock()
 	sum.Open = s.conns.open.Len()
 	s.conns.mu.Unlock()
-	sum.UDP.Types, sum.TCP.Types = make(map[string]uint64, len(typeNames)), make(map[string]uint64, len(typeNames))
+	for _, t := range []*Transport{&sum.UDP, &sum.TCP} {
+		t.Types, t.Rcodes = make(map[string]uint64, len(typeNames)), make(map[string]uint64, len(rcodeNames))
+	}
 	s.countsMu.Lock()
 	defer s.countsMu.Unlock()
 	for _, c := range s.counts {
@@ -116,8 +127,8 @@ func (s *Server) Counts() Counts {
 			for rcode := range c.answered[row] {
 				n := c.answered[row][rcode].Load()
 				t.Types[typeNames[row]] += n
-				if rcode < len(t.Rcodes) {
-					t.Rcodes[rcode] += n
+				if rcode < notSent {
+					t.Rcodes[cmp.Or(rcodeNames[rcode], "other")] += n
 				}
 			}
 		}

@@ -251,7 +251,7 @@ func TestBurst(t *testing.T) {
 	if len(seen) != n {
 		t.Errorf("%d of %d answered", len(seen), n)
 	}
-	if counts := s.Counts(); counts.UDP.Responses() != n || counts.UDP.Rcodes[0] != n {
+	if counts := s.Counts(); counts.UDP.Responses() != n || counts.UDP.Rcodes["NOERROR"] != n {
 		t.Errorf("%+v", counts)
 	}
 }

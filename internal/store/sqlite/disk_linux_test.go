@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,5 +101,28 @@ func TestDiskFull(t *testing.T) {
 			time.Sleep(25 * time.Millisecond)
 		}
 		sound(t, s)
+	}
+}
+
+// TestRefusing: whoever watches can see that nothing is stored, and that it is
+// again.
+func TestRefusing(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	if err := s.Save(t.Context(), created(newHost(nas))); err != nil {
+		t.Fatal(err)
+	}
+	file, away := filepath.Join(dir, "godwit.db"), filepath.Join(dir, "godwit.away")
+	if err := errors.Join(os.Rename(file, away), os.Mkdir(file, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stumble(); err == nil || !s.Activity().Refusing {
+		t.Errorf("without a database: %v, %+v", err, s.Activity())
+	}
+	if err := errors.Join(os.Remove(file), os.Rename(away, file)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stumble(); err != nil || s.Activity().Refusing {
+		t.Errorf("with it: %v, %+v", err, s.Activity())
 	}
 }

@@ -54,6 +54,7 @@ func (w *writer) sicken(cause error) {
 	}
 	w.cause = cause
 	w.timer.Reset(retryEvery)
+	w.tell()
 }
 
 // refuse answers writes while the store cannot write.

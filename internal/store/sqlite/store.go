@@ -113,14 +113,14 @@ var ErrClosed = errors.New("the store is closed")
 // Store is an open data directory. It is a ddns.Store and a ddns.Sealer. Safe
 // for concurrent use.
 type Store struct {
-	dir    string
-	file   string
-	cfg    Config
-	lock   *lock
-	seal   *sealer
-	cache  *cache
-	writer *writer
-	counts counts
+	dir      string
+	file     string
+	cfg      Config
+	lock     *lock
+	seal     *sealer
+	cache    *cache
+	writer   *writer
+	counts   counts
 	activity activity
 
 	readers chan *conn // maxReaders of them at rest; nil: not yet opened
