@@ -38,6 +38,12 @@ func NewAccountProof(user string, key Secret) AccountProof {
 	return AccountProof{accountID(octets), accountSum(octets, key)}
 }
 
+// IsAccountUser tells whether a text has the look of an account's user.
+func IsAccountUser(text string) bool {
+	_, ok := parseUUID(text)
+	return ok
+}
+
 func (p AccountProof) CredentialID() string { return p.id }
 func (p AccountProof) NeedsSecret() bool    { return false }
 

@@ -47,10 +47,12 @@ func (r routerReply) response() response {
 		out.fields = append(out.fields, field{"Retry-After", strconv.FormatInt(r.retry, 10)})
 	}
 	if r.status == http.StatusUnauthorized { // GNU wget sends a password only when it is asked
-		out.fields = append(out.fields, field{"WWW-Authenticate", `Basic realm="godwit"`})
+		out.fields = append(out.fields, basicChallenge)
 	}
 	return out
 }
+
+var basicChallenge = field{"WWW-Authenticate", `Basic realm="godwit"`}
 
 // router makes a handler of a door for routers.
 func (s *Server) router(name string, door func(*Server, context.Context, routerRequest) routerReply) http.HandlerFunc {

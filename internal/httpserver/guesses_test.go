@@ -78,11 +78,15 @@ func TestGuessesAreBounded(t *testing.T) {
 			r.now.Move(during * sources / time.Duration(guesses))
 		}
 		h := r.guesser(made.Credential.ID, fmt.Sprintf("%026d", i))
-		req := ways[i%len(ways)].make(h, host1, asked{"set", "A", fmt.Sprintf("198.51.100.%d", 1+i%sources)})
+		way := ways[i%len(ways)]
+		req := way.make(h, host1, asked{"set", "A", fmt.Sprintf("198.51.100.%d", 1+i%sources)})
+		if req == nil { // it is for challenge values
+			req = way.make(h, host1, asked{"set", "TXT", "x"})
+		}
 		req.RemoteAddr = fmt.Sprintf("198.51.100.%d:4000", 1+i%sources)
 		w := httptest.NewRecorder()
 		if r.server.Public().ServeHTTP(w, req); !refusesStranger(w) {
-			t.Fatalf("%s: %d %s", ways[i%len(ways)].what, w.Code, w.Body)
+			t.Fatalf("%s: %d %s", way.what, w.Code, w.Body)
 		}
 		if i%1000 == 0 {
 			owner++
@@ -160,7 +164,7 @@ func TestGuessesAnswerAlike(t *testing.T) {
 		}
 	}
 	for _, way := range matrixWays() {
-		for _, a := range []asked{{"set", "A", here}, {"remove", "A AAAA", ""}} {
+		for _, a := range []asked{{"set", "A", here}, {"remove", "A AAAA", ""}, {"set", "TXT", "x"}, {"remove", "TXT", "x"}} {
 			for _, password := range []bool{false, true} {
 				want := ""
 				for _, name := range []string{"nobody.dyn.example.com", host1, "joined.dyn.example.com", "twice.dyn.example.com", "own.dyn.example.com", "halted.dyn.example.com"} {

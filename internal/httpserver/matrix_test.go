@@ -2,7 +2,6 @@ package httpserver_test
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -75,6 +74,7 @@ type holder struct {
 	what   string
 	id     string
 	text   string // token or secret; "" for a key
+	user   string // of an acme-dns account, whose key is text
 	device *device
 	seed   bool // it answers the seed's proof
 	rights map[string]right
@@ -95,159 +95,6 @@ var (
 	matrixHosts = []string{mine, second, foreign, secretly, wild, zone, halted}
 	matrixNames = append(slices.Clone(matrixHosts), follower, "x.w."+zone, "nobody."+zone, "_acme-challenge."+mine, "www.example.org", "com")
 )
-
-// asked is one thing to ask for.
-type asked struct {
-	verb  string // set or remove
-	types string // that it is about
-	value string
-}
-
-// way is one way to ask at one door. make returns nil for what cannot be asked so.
-type way struct {
-	what  string
-	proof string // seed, key, text, url
-	make  func(h *holder, name string, a asked) *http.Request
-}
-
-const here, here6 = "192.0.2.1", "2001:db8:ffff::1"
-
-func request(method, target, source, body string, fields ...string) *http.Request {
-	req := httptest.NewRequest(method, target, strings.NewReader(body))
-	req.RemoteAddr = netip.AddrPortFrom(netip.MustParseAddr(source), 40000).String()
-	for i := 0; i < len(fields); i += 2 {
-		req.Header.Set(fields[i], fields[i+1])
-	}
-	return req
-}
-
-func basic(user, password string) string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
-}
-
-// spoken are an asked one's parameters in the words of a door, by "verb types".
-func spoken(a asked, words map[string]string) (url.Values, bool) {
-	text, ok := words[a.verb+" "+a.types]
-	if !ok {
-		return nil, false
-	}
-	q, err := url.ParseQuery(text)
-	if err != nil {
-		panic(err)
-	}
-	for name := range q {
-		if q.Get(name) == "V" {
-			q.Set(name, a.value)
-		}
-	}
-	return q, true
-}
-
-func matrixWays() []way {
-	dyndns2 := map[string]string{"set A": "myip=V", "set AAAA": "myipv6=V", "set prefix": "myip=preserve&ip6lanprefix=V",
-		"set A prefix": "ip6lanprefix=V", // no address: the source's
-		"remove A":     "myipv4=-", "remove AAAA": "myipv6=-", "remove prefix": "myip=preserve&ip6lanprefix=-", "remove A AAAA": "offline=YES"}
-	duck := map[string]string{"set A": "ip=V", "set AAAA": "ipv6=V", "set TXT": "txt=V", "remove A AAAA": "clear=true", "remove TXT": "txt=V&clear=true"}
-	dynv6 := map[string]string{"set A": "ipv4=V", "set AAAA": "ipv6=V", "set prefix": "ipv6prefix=V", "remove A": "ipv4=-", "remove AAAA": "ipv6=-",
-		"remove prefix": "ipv6prefix=-"}
-	tokenURL := map[string]string{"set A": "ip=V", "set AAAA": "address=V", "remove A AAAA": "ip=-"}
-	body := map[string]string{"set A": "a", "set AAAA": "aaaa", "set A prefix": "prefix", "remove A": "a", "remove AAAA": "aaaa"}
-	state := func(a asked) (string, bool) {
-		member, ok := body[a.verb+" "+a.types]
-		switch {
-		case a.verb == "remove":
-			return fmt.Sprintf(`{"%s":[]}`, member), ok
-		case member == "prefix":
-			return fmt.Sprintf(`{"prefix":%q}`, a.value), ok
-		}
-		return fmt.Sprintf(`{"%s":[%q]}`, member, a.value), ok
-	}
-	// query makes a way that says all in a query.
-	query := func(what, proof, path string, words map[string]string, more func(h *holder, name string, q url.Values) (path string, fields []string)) way {
-		return way{what, proof, func(h *holder, name string, a asked) *http.Request {
-			q, ok := spoken(a, words)
-			if !ok {
-				return nil
-			}
-			add, fields := more(h, name, q)
-			return request("GET", path+add+"?"+q.Encode(), here, "", fields...)
-		}}
-	}
-	return []way{
-		{"seed", "seed", func(h *holder, name string, a asked) *http.Request {
-			if a.verb != "set" || a.types != "A" && a.types != "AAAA" {
-				return nil
-			}
-			return request("POST", "/", a.value, setBody(name, ddns.SeedHash(a.value, name, ddns.NewSecret(h.text))))
-		}},
-		{"signed", "key", func(h *holder, name string, a asked) *http.Request {
-			text, ok := state(a)
-			if !ok {
-				return nil
-			}
-			return h.device.signed("PUT", "/v1/hosts/"+name+"/addresses", here, text, 0)
-		}},
-		{"bearer", "text", func(h *holder, name string, a asked) *http.Request {
-			text, ok := state(a)
-			if !ok {
-				return nil
-			}
-			return request("PUT", "/v1/hosts/"+name+"/addresses", here, text, "Authorization", "Bearer "+h.text)
-		}},
-		query("dyndns2, Basic with the host", "text", "/nic/update", dyndns2, func(h *holder, name string, q url.Values) (string, []string) {
-			q.Set("hostname", name)
-			return "", []string{"Authorization", basic(name, h.text)}
-		}),
-		query("dyndns2, Basic with the ID", "text", "/v3/update", dyndns2, func(h *holder, name string, q url.Values) (string, []string) {
-			q.Set("hostname", name)
-			return "", []string{"Authorization", basic(h.id, h.text)}
-		}),
-		query("dyndns2, Basic with another host", "text", "//nic/update", dyndns2, func(h *holder, name string, q url.Values) (string, []string) {
-			q.Set("h", name)
-			return "", []string{"Authorization", basic(foreign, h.text)}
-		}),
-		query("dyndns2, in the URL", "url", "/update", dyndns2, func(h *holder, name string, q url.Values) (string, []string) {
-			q.Set("hostname", name)
-			q.Set("username", h.id)
-			q.Set("password", h.text)
-			return "", nil
-		}),
-		{"dyndns2, form", "url", func(h *holder, name string, a asked) *http.Request {
-			q, ok := spoken(a, dyndns2)
-			if !ok {
-				return nil
-			}
-			q.Set("host", name)
-			q.Set("user", name)
-			q.Set("key", h.text)
-			return request("POST", "/ddns/update", here, q.Encode(), "Content-Type", "application/x-www-form-urlencoded")
-		}},
-		query("DuckDNS", "url", "/update", duck, func(h *holder, name string, q url.Values) (string, []string) {
-			q.Set("domains", name)
-			q.Set("token", h.text)
-			return "", nil
-		}),
-		{"DuckDNS, path", "url", func(h *holder, name string, a asked) *http.Request {
-			if a.verb != "set" || a.types != "A" && a.types != "AAAA" || h.text == "" {
-				return nil
-			}
-			return request("GET", "/update/"+url.PathEscape(name)+"/"+url.PathEscape(h.text)+"/"+a.value, here, "")
-		}},
-		query("dynv6", "url", "/api/update", dynv6, func(h *holder, name string, q url.Values) (string, []string) {
-			q.Set("zone", name)
-			q.Set("token", h.text)
-			return "", nil
-		}),
-		query("token URL", "url", "/u/", tokenURL, func(h *holder, name string, q url.Values) (string, []string) {
-			q.Set("h", name)
-			return url.PathEscape(h.text), nil
-		}),
-		query("token URL, Basic", "text", "/u", tokenURL, func(h *holder, name string, q url.Values) (string, []string) {
-			q.Set("h", name)
-			return "", []string{"Authorization", basic("", h.text)}
-		}),
-	}
-}
 
 // matrix is the world of TestMatrix.
 type matrix struct {
@@ -328,6 +175,22 @@ func newMatrix(t *testing.T) *matrix {
 	add(&holder{what: "nothing", id: "aaaaaaaa"})
 	add(&holder{what: "the admin token", id: "aaaaaaaa", text: adminToken})
 
+	account := func(what string, networks ...netip.Prefix) *holder {
+		made, err := m.service.Register(t.Context(), ddns.Update{Host: dnsname.MustParse(mine), Source: ddns.SourceOf(netip.MustParseAddr(here)),
+			Proof: ddns.TokenProof{Token: ddns.NewSecret(good.text)}}, networks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := &holder{what: what, id: made.Credential.ID, user: made.User, text: made.Key.Reveal()}
+		add(h)
+		return h
+	}
+	account("account").rights = of("TXT", false, mine)
+	account("account of a network elsewhere", netip.MustParsePrefix("203.0.113.0/24"))
+	if _, err := m.service.RevokeToken(t.Context(), dnsname.MustParse(mine), account("account, revoked").id); err != nil {
+		t.Fatal(err)
+	}
+	m.stop(account("account, stopped").id)
 	key := func(what, name string, spec ddns.TokenSpec, rights map[string]right) {
 		spec.Join = true
 		made, err := m.service.AddToken(t.Context(), dnsname.MustParse(name), spec)
@@ -454,7 +317,7 @@ func (h *holder) may(w way, name string, a asked) bool {
 	r, ok := h.rights[name]
 	isKey := h.device.id == h.id && h.text == textOf(h.device.key)
 	switch {
-	case !ok, isKey != (w.proof == "key"), w.proof == "seed" && !h.seed, w.proof == "url" && !r.url:
+	case !ok, isKey != (w.proof == "key"), (h.user != "") != (w.proof == "account"), w.proof == "seed" && !h.seed, w.proof == "url" && !r.url:
 		return false
 	case a.types == "TXT" && dnsname.MustParse(name).IsWildcard():
 		return false
@@ -504,7 +367,7 @@ func TestMatrix(t *testing.T) {
 						t.Errorf("%s: a mark moved by itself", what)
 					}
 					for _, n := range noted {
-						if _, ok := h.rights[n]; !ok && n != halted && h.what != "stopped" {
+						if _, ok := h.rights[n]; !ok && n != halted && !strings.HasSuffix(h.what, "stopped") {
 							t.Errorf("%s: a refusal was written down at %s", what, n)
 						}
 					}
@@ -615,7 +478,7 @@ func TestMatrixOfVerbs(t *testing.T) {
 				t.Errorf("%s reads %s with a signature: %d", h.what, name, read.Code)
 			}
 			read = m.answer(request("GET", "/v1/hosts/"+name, here, "", "Authorization", "Bearer "+h.text))
-			if (read.Code == 200) != (covered && !isKey) {
+			if (read.Code == 200) != (covered && !isKey && h.user == "") {
 				t.Errorf("%s reads %s: %d", h.what, name, read.Code)
 			}
 			if !isKey || !covered { // who may comes last
@@ -664,6 +527,53 @@ func TestMatrixOfVerbs(t *testing.T) {
 	}
 	m.record.take()
 	m.onlyKey("a join code", m.answer(request("POST", "/v1/join", here, joinBody(made.Code.Reveal(), textOf(newKey("joined"))))), foreign, "A")
+}
+
+// TestMatrixOfAccounts: who may set challenge values of a host registers accounts
+// of it, which may do that and nothing else; nobody else does.
+func TestMatrixOfAccounts(t *testing.T) {
+	m := newMatrix(t)
+	registered := 0
+	for _, h := range m.holders {
+		isKey := h.text == textOf(h.device.key)
+		for _, name := range matrixNames {
+			if !strings.Contains(name, ".") { // it would be no host's name, but an ID
+				continue
+			}
+			before := m.state()
+			w := m.answer(request("POST", "/acme-dns/register", here, "", "Authorization", basic(name, h.text)))
+			writes, marks, _ := m.record.take()
+			r := h.rights[name]
+			if isKey || h.user != "" || !strings.Contains(r.types, "TXT") || name == wild {
+				if after := m.state(); w.Code < 400 || w.Code >= 500 || len(writes)+marks > 0 || after != before {
+					t.Errorf("%s registers at %s: %d %s", h.what, name, w.Code, w.Body)
+				}
+				continue
+			}
+			registered++
+			var made struct{ Username, Password, FullDomain, Subdomain string }
+			if w.Code != 201 || json.Unmarshal(w.Body.Bytes(), &made) != nil || made.FullDomain != "_acme-challenge."+name || made.Username != made.Subdomain || len(made.Password) != 40 {
+				t.Fatalf("%s registers at %s: %d %s", h.what, name, w.Code, w.Body)
+			}
+			if len(writes) != 1 || writes[0].Host.Name.String() != name || len(writes[0].Credentials) != 1 || len(writes[0].Revoked) > 0 {
+				t.Fatalf("%s registers at %s: wrote %+v", h.what, name, writes)
+			}
+			c := writes[0].Credentials[0]
+			if c.Kind != ddns.KindACME || len(c.Grants) != 1 || c.Grants[0].Host.String() != name || !slices.Equal(c.Grants[0].Types, []ddns.Type{ddns.TypeTXT}) || c.Grants[0].URLToken {
+				t.Errorf("%s registers at %s: it may %+v", h.what, name, c.Grants)
+			}
+			if d := differs(writes[0].Before, writes[0].Host); d != "more" {
+				t.Errorf("%s registers at %s: %s changed", h.what, name, d)
+			}
+			if _, err := m.service.RevokeToken(t.Context(), dnsname.MustParse(name), c.ID); err != nil { // there is not room for all of them
+				t.Fatal(err)
+			}
+			m.record.take()
+		}
+	}
+	if registered != 9 {
+		t.Errorf("%d registered, want 9", registered)
+	}
 }
 
 // onlyKey checks that a request gave one host one key, and nothing else to anybody.

@@ -55,28 +55,10 @@ type seedRequest struct {
 // parseSeed reads a body. Unknown members are skipped; anything else that is
 // not documented is malformed. Member names are compared exactly.
 func parseSeed(body []byte) (seedRequest, bool) {
-	var req seedRequest
+	var texts [3][]byte
 	s := scanner{data: body}
-	ok := s.object(func(name []byte) bool {
-		var into *[]byte
-		switch string(name) {
-		case "execution_mode":
-			into = &req.mode
-		case "ddns_hostname":
-			into = &req.host
-		case "validation_hash":
-			into = &req.hash
-		default:
-			return s.skip()
-		}
-		text, ok := s.text()
-		if text == nil {
-			text = []byte{} // empty is not absent
-		}
-		*into = text
-		return ok
-	})
-	return req, ok && s.end()
+	ok := s.textMembers([]string{"execution_mode", "ddns_hostname", "validation_hash"}, texts[:])
+	return seedRequest{texts[0], texts[1], texts[2]}, ok
 }
 
 // seedReply is what the seed's door says to a request.

@@ -140,6 +140,7 @@ func (s *Server) publicRoutes() []route {
 		return map[string]http.HandlerFunc{"GET": handle, "POST": handle}
 	}
 	dyndns2 := writes(s.router(doorDyndns2, (*Server).dyndns2))
+	update := s.router(doorDyndns2, (*Server).update)
 	return []route{
 		{"/{$}", map[string]http.HandlerFunc{"GET": s.frontPage, "POST": s.seed, "OPTIONS": s.seedOptions}},
 		{"/ip", map[string]http.HandlerFunc{"GET": s.echo}},
@@ -153,13 +154,20 @@ func (s *Server) publicRoutes() []route {
 		{"/v2/update", dyndns2},
 		{"/v3/update", dyndns2},
 		{"/ddns/update", dyndns2},
-		{"/update", writes(s.router(doorDyndns2, (*Server).update))},
+		{"/update", map[string]http.HandlerFunc{"GET": update, "POST": orACMEDNS(s.acmeUpdate, update)}},
 		{"/update/{domain}/{token}", writes(s.duckDNSPath)},
 		{"/update/{domain}/{token}/{ip}", writes(s.duckDNSPath)},
 		{"/api/update", writes(s.router(doorDynv6, (*Server).dynv6))},
 		{"/u", writes(s.router(doorTokenURL, (*Server).tokenURL))},
 		{"/u/{token}", writes(s.tokenURLPath)},
 		{"/nic/checkip", map[string]http.HandlerFunc{"GET": s.checkIP}},
+		{"/acme-dns/register", map[string]http.HandlerFunc{"POST": s.acmeRegister}},
+		{"/acme-dns/update", map[string]http.HandlerFunc{"POST": s.acmeUpdate}},
+		{"/acme-dns/health", map[string]http.HandlerFunc{"GET": s.acmeHealth}},
+		{"/register", map[string]http.HandlerFunc{"POST": orACMEDNS(s.acmeRegister, s.unowned)}},
+		{"/health", map[string]http.HandlerFunc{"GET": orACMEDNS(s.acmeHealth, s.unowned)}},
+		{"/httpreq/present", map[string]http.HandlerFunc{"POST": s.httpreq(ddns.Add)}},
+		{"/httpreq/cleanup", map[string]http.HandlerFunc{"POST": s.httpreq(ddns.Remove)}},
 		{"/errors/{code}", map[string]http.HandlerFunc{"GET": s.errorPage}},
 	}
 }

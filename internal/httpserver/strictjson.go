@@ -288,6 +288,46 @@ func (s *scanner) object(value func(name []byte) bool) bool {
 	return true
 }
 
+// textMembers reads an object of which only the texts of these members matter, into
+// texts; one that is missing stays nil. All others are skipped.
+func (s *scanner) textMembers(names []string, texts [][]byte) bool {
+	return s.object(func(name []byte) bool {
+		i := slices.Index(names, string(name))
+		if i < 0 {
+			return s.skip()
+		}
+		text, ok := s.text()
+		if text == nil {
+			text = []byte{} // empty is not absent
+		}
+		texts[i] = text
+		return ok
+	}) && s.end()
+}
+
+// texts reads an array of strings.
+func (s *scanner) texts(each func([]byte)) bool {
+	if !s.take('[') {
+		return false
+	}
+	if s.take(']') {
+		return true
+	}
+	for {
+		text, ok := s.text()
+		if !ok {
+			return false
+		}
+		each(text)
+		if s.take(']') {
+			return true
+		}
+		if !s.take(',') {
+			return false
+		}
+	}
+}
+
 // isCapital tells whether c may be in a name that encoding/json folds: it takes
 // "HOST" for host, and U+017F for s.
 func isCapital(c byte) bool { return 'A' <= c && c <= 'Z' || c >= utf8.RuneSelf }
