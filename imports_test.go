@@ -82,6 +82,7 @@ var onlyIn = []struct{ module, list string }{
 	{"github.com/kardianos/service", "cmd/godwit"},
 	{"github.com/mdp/qrterminal", "cmd/godwit"},
 	{"github.com/mholt/acmez", "certificate"},
+	{"github.com/prometheus/client_golang", "cmd/godwit"},
 	{"github.com/rogpeppe/go-internal", "e2e"},
 	{"golang.org/x/net/idna", "dnsname"},
 	{"golang.org/x/net/route", "agent/source"},
@@ -103,8 +104,8 @@ var mustNotReach = []struct{ root, list, why string }{
 	{"signature", "ddns os/exec database/sql", "the agent signs, and links no core"},
 	{"awscall", "ddns os/exec database/sql github.com/aws/aws-sdk-go-v2/config", "the function starts fast"},
 	{"agent", "ddns zone store/sqlite publish/authority dnsserver httpserver", "the agent links no core and no server"},
-	{"cmd/godwit-agent", "ddns zone store/sqlite publish/authority dnsserver httpserver codeberg.org/miekg/dns modernc.org/sqlite", "the agent fits a router"},
-	{"cmd/godwit-lambda", "zone store/sqlite publish/authority dnsserver codeberg.org/miekg/dns modernc.org/sqlite", "a function that starts fast links no server of ours"},
+	{"cmd/godwit-agent", "ddns zone store/sqlite publish/authority dnsserver httpserver codeberg.org/miekg/dns modernc.org/sqlite github.com/prometheus/client_golang", "the agent fits a router"},
+	{"cmd/godwit-lambda", "zone store/sqlite publish/authority dnsserver codeberg.org/miekg/dns modernc.org/sqlite github.com/prometheus/client_golang", "a function that starts fast links no server of ours"},
 }
 
 // imported is one import statement.

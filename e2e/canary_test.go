@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -21,7 +22,7 @@ import (
 // TestCanaries uses secrets of all kinds in all ways, right and wrong, with the
 // log at its most talkative, and then looks for them where they must not be: in
 // the log, in the store's files, in the daemon's command line and environment,
-// in what commands said beside the one showing of a new token.
+// in what commands said beside the one showing of a new token, in the metrics.
 func TestCanaries(t *testing.T) {
 	dir := t.TempDir()
 	adminToken := "canary-admin-6f1c0a77e2d94b5381"
@@ -79,6 +80,22 @@ func TestCanaries(t *testing.T) {
 	c.quiet("host", "list", "--json")
 	c.quiet("host", "export")
 	c.quiet("host", "set", "made."+zone, "--seed=off")
+
+	metrics, err := http.NewRequest(http.MethodGet, adminURL+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics.Header.Set("Authorization", "Bearer "+adminToken)
+	response, err := http.DefaultClient.Do(metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scrape, err := io.ReadAll(response.Body)
+	_ = response.Body.Close()
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("metrics: %s, %v", response.Status, err)
+	}
+	c.look("the metrics", scrape)
 
 	c.look("the log", []byte(d.output()))
 	for _, name := range []string{"cmdline", "environ"} {

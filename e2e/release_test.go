@@ -181,7 +181,7 @@ func modes(files map[string]packed) (list []string) {
 func lookAtArchive(t *testing.T, dir, platform string) {
 	top := "godwit_" + releaseVersion + "_" + platform
 	files := untar(t, filepath.Join(dir, top+".tar.gz"))
-	want := []string{"644 CHANGELOG.md", "644 LICENSE", "644 README.md", "644 agent.toml", "755 godwit", "755 godwit-agent", "755 godwit.sh", "644 godwit.toml"}
+	want := []string{"644 CHANGELOG.md", "644 LICENSE", "644 README.md", "644 agent.toml", "755 godwit", "755 godwit-agent", "755 godwit.sh", "644 godwit.toml", "644 grafana.json", "644 prometheus.rules.yml"}
 	for i, line := range want {
 		want[i] = strings.Replace(line, " ", " "+top+"/", 1)
 	}
@@ -227,6 +227,7 @@ func lookAtDebs(t *testing.T, dir string) {
 		{"godwit", []string{
 			"755 usr/bin/godwit", "644 usr/lib/systemd/system/godwit.service", "644 usr/share/doc/godwit/CHANGELOG.md", "644 usr/share/doc/godwit/README.md",
 			"644 usr/share/doc/godwit/copyright", "644 usr/share/doc/godwit/examples/godwit.toml",
+			"644 usr/share/doc/godwit/examples/grafana.json", "644 usr/share/doc/godwit/examples/prometheus.rules.yml",
 		}},
 		{"godwit-agent", []string{
 			"755 usr/bin/godwit-agent", "644 usr/lib/systemd/system/godwit-agent.service", "644 usr/share/doc/godwit-agent/CHANGELOG.md",

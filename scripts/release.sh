@@ -80,7 +80,7 @@ for platform; do
 		build "$platform" "$program" "$stage/$program$suffix"
 		printf '%-15s %-13s %9d\n' "$platform" "$program" "$(stat -c %s "$stage/$program$suffix")"
 	done
-	install -m 644 README.md LICENSE CHANGELOG.md packaging/examples/*.toml "$stage"
+	install -m 644 README.md LICENSE CHANGELOG.md packaging/examples/* "$stage"
 	[ "$os" = windows ] || install -m 755 clients/godwit.sh "$stage"
 	find "$stage" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
 	if [ "$os" = windows ]; then

@@ -70,9 +70,12 @@ func start(t *testing.T, args ...string) (*daemon, string) {
 	t.Helper()
 	alone(t)
 	dir := filepath.Join(shortDir(t), "d")
-	flags := []string{"--data", dir, "--http", "127.0.0.1:0", "--dns", "127.0.0.1:0", "--config", os.DevNull}
-	if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--zone=") }) {
-		flags = append(flags, "--zone=dyn.example.com")
+	flags := []string{"--data", dir, "--http", "127.0.0.1:0", "--config", os.DevNull}
+	for _, usual := range []string{"--zone=dyn.example.com", "--dns=127.0.0.1:0"} {
+		flag, _, _ := strings.Cut(usual, "=")
+		if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, flag+"=") }) {
+			flags = append(flags, usual)
+		}
 	}
 	d, err := openWith(t, append(flags, args...)...)
 	if err != nil {

@@ -222,6 +222,7 @@ func open(ctx context.Context, settings *config.Serve, log *slog.Logger) (_ *dae
 		Look:           look,
 		Backup:         d.backup,
 		Check:          d.check,
+		Metrics:        d.metricsHandler(d.dns),
 	})
 	return d, err
 }

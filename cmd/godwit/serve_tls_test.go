@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,12 +63,23 @@ func TestCheckOfTLSAuto(t *testing.T) {
 
 // TestCheckOfExpiredCertificate: a monitoring that asks godwit check hears of it.
 func TestCheckOfExpiredCertificate(t *testing.T) {
+	file := pair(t, time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC))
+	_, target := start(t, "--https=127.0.0.1:0", "--tls-cert="+file, "--tls-key="+file)
+	r := call("", "check", "--target", target)
+	if r.code != exitFailed || !strings.Contains(r.stdout, "The TLS certificate for ddns.example.com expired at 2020-01-02T03:04:05Z.") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// pair makes a file with a certificate for ddns.example.com and 127.0.0.1, and its key.
+func pair(t *testing.T, ends time.Time) (file string) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended := time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"ddns.example.com"}, NotBefore: ended.AddDate(0, -3, 0), NotAfter: ended}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"ddns.example.com"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: ends.AddDate(0, -3, 0), NotAfter: ends}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -76,14 +88,10 @@ func TestCheckOfExpiredCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "pair.pem")
+	file = filepath.Join(t.TempDir(), "pair.pem")
 	data := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, target := start(t, "--https=127.0.0.1:0", "--tls-cert="+file, "--tls-key="+file)
-	r := call("", "check", "--target", target)
-	if r.code != exitFailed || !strings.Contains(r.stdout, "The TLS certificate for ddns.example.com expired at 2020-01-02T03:04:05Z.") {
-		t.Errorf("%+v", r)
-	}
+	return file
 }

@@ -56,6 +56,7 @@ func (s *Server) adminRoutes() []route {
 		{api.AdminPath + "/export", verbs{"GET": s.exportHosts}},
 		{api.AdminPath + "/backup", verbs{"GET": s.backup}},
 		{api.AdminPath + "/check", verbs{"POST": s.check}},
+		{"/metrics", verbs{"GET": s.metrics}},
 	}
 }
 

@@ -238,6 +238,7 @@ func TestAdmin(t *testing.T) {
 	}
 	o.do("POST /v1/admin/check", "/v1/admin/check", "", 200)
 	o.do("GET /v1/admin/backup", "/v1/admin/backup", "", 200)
+	o.do("GET /metrics", "/metrics", "", 200)
 	o.do("GET /v1/admin/openapi.yaml", "/v1/admin/openapi.yaml", "", 200)
 	_, admin := httpserver.Routes(o.server)
 	for _, route := range admin {

@@ -264,6 +264,15 @@ func (s *Server) backup(w http.ResponseWriter, r *http.Request) {
 	s.endStream(w, r, "backup", out, s.Backup(r.Context(), out))
 }
 
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
+	if s.Metrics == nil {
+		s.adminFail(w, r, "metrics", untold)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	s.Metrics.ServeHTTP(w, r)
+}
+
 func (s *Server) check(w http.ResponseWriter, r *http.Request) {
 	if s.Check == nil {
 		s.adminFail(w, r, "check", untold)

@@ -272,6 +272,10 @@ func fullAdmin(_ *ddns.Config, c *httpserver.Config) {
 	}
 	c.Backup = func(_ context.Context, w io.Writer) error { _, err := io.WriteString(w, "SQLite format 3"); return err }
 	c.Check = func(context.Context) ([]string, error) { return nil, nil }
+	c.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		_, _ = io.WriteString(w, "godwit_store_hosts 1\n")
+	})
 	recent := httpserver.NewRecent()
 	c.Noted, c.Requests = recent.Note, recent.List
 	c.Look = func(_ context.Context, h *ddns.Host) ([]ddns.RRset, error) { return h.RRsets(), nil }

@@ -9,7 +9,7 @@
 //   - HEAD is refused on every path that can write.
 //   - An answer has a Content-Length and is never chunked, and no header holds an
 //     address or a version: old clients take one for the other. Only the admin
-//     API's export and backup stream.
+//     API's export and backup, and /metrics, stream.
 //   - The source address is the socket's, or what a listed proxy says; see [Config].
 //   - No input alone makes a status of 500 or above, but for inadyn, which would
 //     end for good at any other: see dyndns2Status.
@@ -72,7 +72,7 @@ type Config struct {
 	// addresses, localhost and URL's host.
 	AdminHosts []string
 
-	// What the admin API tells that the core does not know. A nil function:
+	// What the admin API tells that the core does not know. A nil one:
 	// there is nothing to tell, and the path answers not-found.
 	Zones  func() []api.Zone
 	Status func(context.Context) (api.Status, error)
@@ -84,6 +84,8 @@ type Config struct {
 	Backup func(context.Context, io.Writer) error
 	// Check looks at the whole store and returns what is wrong with it.
 	Check func(context.Context) (problems []string, err error)
+	// Metrics answers /metrics. It may stream.
+	Metrics http.Handler
 }
 
 // Server makes the handlers and serves them. Safe for concurrent use.

@@ -16,7 +16,7 @@ type Activity struct {
 	Commits histogram.Counts
 	Writes  uint64    // that went with them: with one commit, as many as came together
 	Log     int64     // octets of changes that are in the log and not in their rows yet, about
-	Swept   time.Time // when the log was last brought into the rows as a whole; zero: not yet
+	Swept   time.Time // when all of the log was last brought into the rows; opening does
 	// Refusing tells whether the store takes no writes, because the disk failed or is full.
 	Refusing bool
 }
@@ -25,18 +25,15 @@ type Activity struct {
 type activity struct {
 	commits    histogram.Histogram
 	writes     atomic.Uint64
-	log, swept atomic.Int64 // swept in Unix microseconds, 0: not yet
+	log, swept atomic.Int64 // swept in Unix microseconds
 	refusing   atomic.Bool
 }
 
 // Activity may be called at any time; it waits for nobody.
 func (s *Store) Activity() Activity {
 	a := &s.activity
-	out := Activity{Writes: a.writes.Load(), Log: a.log.Load(), Refusing: a.refusing.Load()}
+	out := Activity{Writes: a.writes.Load(), Log: a.log.Load(), Swept: time.UnixMicro(a.swept.Load()), Refusing: a.refusing.Load()}
 	a.commits.AddTo(&out.Commits)
-	if at := a.swept.Load(); at > 0 {
-		out.Swept = time.UnixMicro(at)
-	}
 	return out
 }
 

@@ -13,18 +13,20 @@ import (
 // TestActivity: what is written is counted, what is refused is not, and what the
 // log has not brought over yet can be seen.
 func TestActivity(t *testing.T) {
-	s, err := sqlite.Open(t.TempDir(), sqlite.Config{}.Unswept())
+	now := day
+	s, err := sqlite.Open(t.TempDir(), sqlite.Config{Now: func() time.Time { return now }}.Unswept())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if got := s.Activity(); got.Writes != 0 || got.Commits.N != 0 || got.Log != 0 || !got.Swept.IsZero() || got.Refusing {
+	if got := s.Activity(); got.Writes != 0 || got.Commits.N != 0 || got.Log != 0 || !got.Swept.Equal(day) || got.Refusing {
 		t.Errorf("at first: %+v", got)
 	}
 	h := newHost(nas)
 	if err := s.Save(t.Context(), created(h)); err != nil {
 		t.Fatal(err)
 	}
+	now = day.Add(time.Minute)
 	if err := s.Save(t.Context(), moved(h, "192.0.2.2")); err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +34,7 @@ func TestActivity(t *testing.T) {
 		t.Fatal("a write on an older state was taken")
 	}
 	got := s.Activity()
-	if got.Writes != 2 || got.Commits.N != 2 || got.Log == 0 || !got.Swept.IsZero() {
+	if got.Writes != 2 || got.Commits.N != 2 || got.Log == 0 || !got.Swept.Equal(day) {
 		t.Errorf("after two writes: %+v", got)
 	}
 	for range 3 { // the host, then the records
@@ -40,7 +42,7 @@ func TestActivity(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if after := s.Activity(); after.Writes != 2 || after.Commits.N != 2 || after.Log != 0 || after.Swept.IsZero() {
+	if after := s.Activity(); after.Writes != 2 || after.Commits.N != 2 || after.Log != 0 || !after.Swept.Equal(now) {
 		t.Errorf("after a sweep: %+v", after)
 	}
 }

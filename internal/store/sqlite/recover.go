@@ -157,6 +157,7 @@ func (w *writer) compare(c *conn) error {
 	}
 	w.s.cache.allBrought(pending)
 	w.backlog = startBacklog(last)
+	w.s.activity.swept.Store(w.s.cfg.Now().UnixMicro())
 	w.zones = zones
 	return nil
 }

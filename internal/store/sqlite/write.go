@@ -190,6 +190,7 @@ func newWriter(s *Store) (*writer, error) {
 		return nil, errors.Join(explain(err), w.conn.close())
 	}
 	w.backlog = startBacklog(last)
+	s.activity.swept.Store(s.cfg.Now().UnixMicro())
 	w.zones, err = readZones(w.conn)
 	if err := errors.Join(err, s.counts.read(w.conn)); err != nil {
 		return nil, errors.Join(err, w.conn.close())
