@@ -7,6 +7,7 @@ import (
 
 	"codeberg.org/miekg/dns"
 
+	"godwit/internal/tsig"
 	"godwit/internal/zone"
 )
 
@@ -39,12 +40,19 @@ type responder struct {
 	query     query
 	writer    zone.Writer
 	reply     reply
+
+	transfers    Transfers           // nil: there are none
+	transferKeys map[string]tsig.Key // by name in lower-case wire form
+	transferred  func(Transferred)   // nil: nobody wants to know
+	transfer     *transfer           // what respond left to its caller; nil: nothing
 }
 
 // reply is what is known of the response in the making beside its octets.
 type reply struct {
-	source   []byte                                  // what it is about (zone.Writer), nil: no name in particular
-	extended int                                     // an extended error, or noExtendedError
+	source   []byte // what it is about (zone.Writer), nil: no name in particular
+	extended int    // an extended error, or noExtendedError
+	signer   signer
+	client   netip.Addr
 	known    bool                                    // the client has proved by a cookie that its address is its own
 	cookie   [clientCookieLen + serverCookieLen]byte // for the client, if it sent one
 }
@@ -55,9 +63,11 @@ type reply struct {
 // query[:0], since the query has been read before the response is written.
 // It neither keeps nor returns query's memory otherwise, and it allocates
 // nothing unless the query has a TSIG record or the answer a DNAME.
+//
+// A query by TCP for a transfer is not answered here but left in r.transfer.
 func (r *responder) respond(query, out []byte, client netip.Addr, tcp bool, now time.Time) []byte {
 	q := &r.query
-	r.reply.source, r.reply.extended, r.reply.known = nil, noExtendedError, false
+	r.reply.source, r.reply.extended, r.reply.known, r.reply.client = nil, noExtendedError, false, client
 	verdict := q.read(query, tcp)
 	if verdict == dropIt {
 		r.counts.dropped.Add(1)
@@ -68,7 +78,9 @@ func (r *responder) respond(query, out []byte, client netip.Addr, tcp bool, now 
 			r.counts.cookies.Add(1)
 		}
 	}
-	out = r.answer(verdict, query, out, tcp)
+	if out = r.answer(verdict, query, out, tcp, now); r.transfer != nil {
+		return nil
+	}
 	if r.limiter != nil && !r.proven(tcp) {
 		if out = r.limit(out, client, now); out == nil {
 			return nil
@@ -79,7 +91,7 @@ func (r *responder) respond(query, out []byte, client netip.Addr, tcp bool, now 
 }
 
 // answer writes the response that a query with this verdict gets.
-func (r *responder) answer(verdict verdict, query, out []byte, tcp bool) []byte {
+func (r *responder) answer(verdict verdict, query, out []byte, tcp bool, now time.Time) []byte {
 	q := &r.query
 	switch {
 	case verdict == headerOnly:
@@ -91,16 +103,27 @@ func (r *responder) answer(verdict verdict, query, out []byte, tcp bool) []byte 
 	case verdict == refuseIt:
 		return r.appendOPT(r.begin(query, out), nil)
 	case q.tsig:
-		return r.unknownKey(query, out, tcp)
+		return r.signed(query, out, tcp, now)
 	}
+	r.reply.signer.key.Name, r.reply.signer.transfers = nil, false
+	return r.plain(query, out, tcp)
+}
+
+// plain writes the response without its TSIG record, for which it leaves room.
+func (r *responder) plain(query, out []byte, tcp bool) []byte {
+	q := &r.query
 	var z *zone.Zone
 	switch {
 	case q.qclass != dns.ClassINET:
 		r.reply.extended = int(dns.ExtendedErrorNotSupported)
 	case q.qtype == dns.TypeAXFR, q.qtype == dns.TypeIXFR:
-		r.reply.extended = int(dns.ExtendedErrorProhibited)
+		return r.askTransfer(query, out, tcp)
 	default:
-		if z = r.zones.Find(q.qname(), q.qtype); z == nil {
+		zones := r.zones
+		if r.reply.signer.transfers {
+			zones = r.transfers
+		}
+		if z = zones.Find(q.qname(), q.qtype); z == nil {
 			r.reply.extended = int(dns.ExtendedErrorNotAuthoritative)
 		}
 	}
@@ -109,7 +132,7 @@ func (r *responder) answer(verdict verdict, query, out []byte, tcp bool) []byte 
 		q.rcode = dns.RcodeRefused
 		return r.appendOPT(out, nil)
 	}
-	r.writer.Start(out, q.qname(), r.sizeLimit(len(query), tcp)-r.sizeOPT(z))
+	r.writer.Start(out, q.qname(), r.sizeLimit(len(query), tcp)-r.sizeOPT(z)-r.reply.signer.reserve())
 	z.Answer(&r.writer, q.qtype)
 	out = r.writer.Finish()
 	q.rcode = uint16(out[3] & 0x0f)
@@ -223,7 +246,14 @@ func (r *responder) sizeOPT(z *zone.Zone) int {
 }
 
 func (r *responder) wantsExpire(z *zone.Zone) bool {
-	return r.query.expire && z != nil && r.query.qtype == dns.TypeSOA
+	if !r.query.expire || z == nil {
+		return false
+	}
+	switch r.query.qtype {
+	case dns.TypeSOA, dns.TypeIXFR, dns.TypeAXFR:
+		return true
+	}
+	return false
 }
 
 // appendOPT ends a response with its rcode, and with an OPT record if the query
@@ -262,45 +292,4 @@ func (r *responder) appendOPT(out []byte, z *zone.Zone) []byte {
 	}
 	binary.BigEndian.PutUint16(out[10:], binary.BigEndian.Uint16(out[10:])+1)
 	return out
-}
-
-// unknownKey answers a query that is signed with TSIG: no key is known for
-// questions, so the answer is NOTAUTH and BADKEY, unsigned (RFC 8945 section
-// 5.2.1). This is where the library's message objects do the work.
-func (r *responder) unknownKey(query, out []byte, tcp bool) []byte {
-	q := &r.query
-	q.cookieLen, q.expire, q.keepalive = 0, false, false // nothing for those who are not who they say
-	q.rcode = dns.RcodeFormatError
-	tsig := badKey(query)
-	if tsig != nil && q.question+r.sizeOPT(nil)+len(tsig) <= r.sizeLimit(len(query), tcp) {
-		q.rcode = dns.RcodeNotAuth
-	}
-	out = r.appendOPT(r.begin(query, out), nil)
-	if q.rcode == dns.RcodeNotAuth {
-		out = append(out, tsig...)
-		binary.BigEndian.PutUint16(out[10:], binary.BigEndian.Uint16(out[10:])+1)
-	}
-	return out
-}
-
-// badKey is the TSIG record of an answer to query that says BADKEY, in wire
-// form; nil if the query's own one is malformed.
-func badKey(query []byte) []byte {
-	m := &dns.Msg{Data: query}
-	if err := m.Unpack(); err != nil || len(m.Pseudo) == 0 {
-		return nil
-	}
-	asked, ok := m.Pseudo[len(m.Pseudo)-1].(*dns.TSIG)
-	if !ok {
-		return nil
-	}
-	reply := &dns.TSIG{Hdr: dns.Header{Name: asked.Hdr.Name, Class: dns.ClassANY}}
-	reply.Algorithm, reply.Fudge, reply.OrigID = asked.Algorithm, asked.Fudge, asked.OrigID
-	// The client's own time: an unsigned answer proves nothing anyway.
-	reply.TimeSigned, reply.Error = asked.TimeSigned, dns.RcodeBadKey
-	packed := &dns.Msg{Pseudo: []dns.RR{reply}}
-	if err := packed.Pack(); err != nil {
-		return nil
-	}
-	return packed.Data[headerLen:]
 }

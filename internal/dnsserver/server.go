@@ -5,8 +5,7 @@
 // A query is read in place, the zone writes its answer behind the question, and
 // the OPT record follows: octets to octets, without message objects and without
 // an allocation. That includes EDNS and cookies, because what asks an
-// authoritative server is resolvers, and they send both. Only a query with a
-// TSIG record goes through the DNS library.
+// authoritative server is resolvers, and they send both.
 //
 // On Linux there is one UDP socket per processor and address (SO_REUSEPORT),
 // each with a goroutine that takes up to 64 queries with one system call and
@@ -21,6 +20,11 @@
 // no such limit, since those addresses are not forged. To anybody else a response
 // is two and a half times as long as its query at most; TC, or BADCOOKIE and a
 // cookie, goes in place of a longer one.
+//
+// Secondaries that have a TSIG key get zones by AXFR and IXFR (RFC 1995, 5936 and
+// 8945). A transfer is a cut of the zone, which goes on changing; it waits for its
+// turn, and each of its messages has a time limit, so that slow secondaries neither
+// hold up updates nor hold on to memory for ever.
 //
 // What is not supported gets the answer that RFC 8906 wants rather than
 // silence: NOTIMP for other opcodes, REFUSED for other classes, zones and for
@@ -40,6 +44,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"godwit/internal/tsig"
 	"godwit/internal/zone"
 )
 
@@ -90,8 +95,17 @@ type Config struct {
 	// 0: without limit.
 	ResponsesPerSecond int
 
-	// Now is the clock, for cookies and the limit on responses. Nil: time.Now.
+	// Now is the clock, for cookies, TSIG and the limit on responses. Nil: time.Now.
 	Now func() time.Time
+
+	// Transfers are for who has one of TransferKeys: AXFR and IXFR by TCP, at most
+	// 16 at once and 8 of them to one IPv4 address or IPv6 /64; and other queries
+	// about the zones that only it finds. Nil: transfers are refused.
+	Transfers    Transfers
+	TransferKeys []tsig.Key
+	// Transferred is told of each transfer that has been sent, by the goroutine
+	// that sent it. Nil: nobody is.
+	Transferred func(Transferred)
 }
 
 // A Server has its sockets open from [New] on; [Server.Serve] answers on them.
@@ -103,6 +117,8 @@ type Server struct {
 	udp     []*udpSocket
 	tcp     []*net.TCPListener
 	conns   connTable
+	places  *places
+	keys    map[string]tsig.Key // Config.TransferKeys by name
 
 	countsMu sync.Mutex
 	counts   []*counts // guarded by countsMu
@@ -114,7 +130,10 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, secrets: newSecrets()}
+	s := &Server{config: c, secrets: newSecrets(), places: newPlaces(), keys: make(map[string]tsig.Key)}
+	for _, k := range c.TransferKeys {
+		s.keys[string(k.Name)] = k
+	}
 	if c.ResponsesPerSecond > 0 {
 		s.limiter = newLimiter(c.ResponsesPerSecond, c.Now())
 	}
@@ -238,6 +257,7 @@ func (s *Server) Serve(ctx context.Context) error {
 			case <-rollover.C:
 				s.secrets.roll()
 			case <-ctx.Done():
+				close(s.places.stopping)
 				s.conns.closeAll()
 				return s.Close()
 			}
@@ -255,5 +275,6 @@ func (s *Server) newResponder(tcp bool) *responder {
 }
 
 func (s *Server) responderWith(c *counts) *responder {
-	return &responder{zones: s.config.Zones, secrets: s.secrets, counts: c, limiter: s.limiter, udpSize: s.config.UDPSize, keepalive: s.config.IdleTimeout}
+	return &responder{zones: s.config.Zones, secrets: s.secrets, counts: c, limiter: s.limiter, udpSize: s.config.UDPSize, keepalive: s.config.IdleTimeout,
+		transfers: s.config.Transfers, transferKeys: s.keys, transferred: s.config.Transferred}
 }

@@ -243,6 +243,12 @@ func (s *Server) serveTCP(c *tcpConn, counts *counts, buffers *answers) {
 		out := append(*held, 0, 0)
 		now := s.config.Now()
 		reply := r.respond(query, out[start+2:start+2], c.client, true, now)
+		if r.transfer != nil {
+			if flush() != nil || s.serveTransfer(c, r, query) != nil {
+				return
+			}
+			continue
+		}
 		if len(reply) == 0 {
 			if len(query) < headerLen { // not DNS: send what there is, and go
 				flush()
