@@ -38,6 +38,7 @@ type query struct {
 	edns      bool
 	version   uint8
 	do        bool
+	co        bool // RFC 9824
 	udpSize   int
 	cookie    [clientCookieLen + maxServerCookie]byte
 	cookieLen int
@@ -52,7 +53,7 @@ func (q *query) qname() []byte { return q.name[:q.nameLen] }
 // faults at once is decided.
 func (q *query) read(msg []byte, tcp bool) verdict {
 	q.rcode, q.question, q.nameLen, q.cookieLen = dns.RcodeSuccess, 0, 0, 0
-	q.edns, q.do, q.expire, q.keepalive, q.tsig, q.version = false, false, false, false, false, 0
+	q.edns, q.do, q.co, q.expire, q.keepalive, q.tsig, q.version = false, false, false, false, false, false, 0
 	if len(msg) < headerLen || msg[2]&0x80 != 0 {
 		return dropIt
 	}
@@ -176,7 +177,7 @@ func (q *query) readOPT(fixed, options []byte, tcp bool) bool {
 	q.edns = true
 	q.udpSize = max(floorUDP, int(binary.BigEndian.Uint16(fixed[2:])))
 	q.version = fixed[5]
-	q.do = fixed[6]&0x80 != 0
+	q.do, q.co = fixed[6]&0x80 != 0, fixed[6]&0x40 != 0
 	bad := false
 	for len(options) > 0 {
 		if len(options) < 4 {

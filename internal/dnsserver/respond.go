@@ -51,8 +51,10 @@ type responder struct {
 type reply struct {
 	source   []byte // what it is about (zone.Writer), nil: no name in particular
 	extended int    // an extended error, or noExtendedError
+	compact  bool   // it may have a compact denial, for a client that knows them
 	signer   signer
 	client   netip.Addr
+	now      time.Time
 	known    bool                                    // the client has proved by a cookie that its address is its own
 	cookie   [clientCookieLen + serverCookieLen]byte // for the client, if it sent one
 }
@@ -67,7 +69,8 @@ type reply struct {
 // A query by TCP for a transfer is not answered here but left in r.transfer.
 func (r *responder) respond(query, out []byte, client netip.Addr, tcp bool, now time.Time) []byte {
 	q := &r.query
-	r.reply.source, r.reply.extended, r.reply.known, r.reply.client = nil, noExtendedError, false, client
+	r.reply.source, r.reply.extended, r.reply.compact, r.reply.known = nil, noExtendedError, false, false
+	r.reply.client, r.reply.now = client, now
 	verdict := q.read(query, tcp)
 	if verdict == dropIt {
 		r.counts.dropped.Add(1)
@@ -114,6 +117,10 @@ func (r *responder) plain(query, out []byte, tcp bool) []byte {
 	q := &r.query
 	var z *zone.Zone
 	switch {
+	case q.qtype == zone.TypeNXNAME: // RFC 9824 section 3.5
+		q.rcode = dns.RcodeFormatError
+		r.reply.extended = int(dns.ExtendedErrorInvalidQueryType)
+		return r.appendOPT(r.begin(query, out), nil)
 	case q.qclass != dns.ClassINET:
 		r.reply.extended = int(dns.ExtendedErrorNotSupported)
 	case q.qtype == dns.TypeAXFR, q.qtype == dns.TypeIXFR:
@@ -132,9 +139,19 @@ func (r *responder) plain(query, out []byte, tcp bool) []byte {
 		q.rcode = dns.RcodeRefused
 		return r.appendOPT(out, nil)
 	}
-	r.writer.Start(out, q.qname(), r.sizeLimit(len(query), tcp)-r.sizeOPT(z)-r.reply.signer.reserve())
+	r.writer.Start(out, q.qname(), r.sizeLimit(len(query), tcp, q.do && z.Secured())-r.sizeOPT(z)-r.reply.signer.reserve())
+	if q.do {
+		r.writer.Secure(r.reply.now, r.proven(tcp), q.co)
+	}
 	z.Answer(&r.writer, q.qtype)
 	out = r.writer.Finish()
+	if r.writer.Unsigned() && tcp {
+		// There is no other way to send the client to, and no other answer.
+		out[2] &^= 0x02
+		out[3] = out[3]&0xf0 | byte(dns.RcodeServerFailure)
+		r.reply.extended = int(dns.ExtendedErrorNotReady)
+	}
+	r.reply.compact = q.co && r.writer.Signed()
 	q.rcode = uint16(out[3] & 0x0f)
 	r.reply.source = r.writer.Source()
 	if q.cookieLen > 0 && out[2]&flagTC != 0 && !r.proven(tcp) {
@@ -206,7 +223,7 @@ func (r *responder) begin(query, out []byte) []byte {
 func (r *responder) proven(tcp bool) bool { return tcp || r.reply.known }
 
 // sizeLimit is the size that the response to a query of so many octets may have.
-func (r *responder) sizeLimit(asked int, tcp bool) int {
+func (r *responder) sizeLimit(asked int, tcp, signed bool) int {
 	if tcp {
 		return maxTCP
 	}
@@ -215,7 +232,7 @@ func (r *responder) sizeLimit(asked int, tcp bool) int {
 		limit = min(r.query.udpSize, r.udpSize)
 	}
 	if !r.reply.known {
-		limit = min(limit, unprovenLimit(asked))
+		limit = min(limit, unprovenLimit(asked, signed))
 	}
 	return limit
 }
@@ -224,7 +241,14 @@ func (r *responder) sizeLimit(asked int, tcp bool) int {
 // many octets may come from somebody else than its address says, so that no
 // forger gains much by us (decision 0019). A response without records stays below
 // it by itself: its options are 22 octets longer than the query's at most.
-func unprovenLimit(asked int) int { return asked * 5 / 2 }
+// Signatures and proofs are long: with them it is four times as much (decision
+// 0021).
+func unprovenLimit(asked int, signed bool) int {
+	if signed {
+		return asked * 10
+	}
+	return asked * 5 / 2
+}
 
 // sizeOPT is what appendOPT will append.
 func (r *responder) sizeOPT(z *zone.Zone) int {
@@ -268,6 +292,9 @@ func (r *responder) appendOPT(out []byte, z *zone.Zone) []byte {
 	flags := byte(0)
 	if q.do {
 		flags = 0x80
+	}
+	if r.reply.compact {
+		flags |= 0x40
 	}
 	out = append(out, 0, 0, byte(dns.TypeOPT), byte(r.udpSize>>8), byte(r.udpSize), byte(q.rcode>>4), 0, flags, 0, 0, 0)
 	start := len(out)

@@ -63,7 +63,7 @@ func (r *responder) signed(query, out []byte, tcp bool, now time.Time) []byte {
 			code = tsig.BadKey
 		}
 		refusal := record.Refusal(code)
-		if q.rcode = dns.RcodeNotAuth; q.question+optLen+refusal.Size() > r.sizeLimit(len(query), tcp) {
+		if q.rcode = dns.RcodeNotAuth; q.question+optLen+refusal.Size() > r.sizeLimit(len(query), tcp, false) {
 			q.rcode = dns.RcodeFormatError
 			return r.refuseSigned(query, out)
 		}

@@ -77,6 +77,11 @@ func (r *responder) askTransfer(query, out []byte, tcp bool) []byte {
 	if z == nil || len(z.Apex().Wire()) != q.nameLen {
 		return refuse(dns.RcodeNotAuth, int(dns.ExtendedErrorNotAuthoritative)) // RFC 5936 section 2.2.1
 	}
+	if z.Secured() {
+		// A secondary of a zone whose denials are made as they are asked for could
+		// prove nothing (decision 0021).
+		return refuse(dns.RcodeRefused, int(dns.ExtendedErrorNotSupported))
+	}
 	t := transfer{zone: z}
 	if q.qtype == dns.TypeIXFR {
 		if t.since, t.differ = ixfrSerial(query, q.question); !t.differ {
@@ -92,7 +97,7 @@ func (r *responder) askTransfer(query, out []byte, tcp bool) []byte {
 	}
 	// By UDP, one SOA says whether it is worth while to come by TCP (RFC 1995
 	// section 2): no answer is larger than the query.
-	r.writer.Start(r.begin(query, out), q.qname(), r.sizeLimit(len(query), false)-r.sizeOPT(z)-signer.reserve())
+	r.writer.Start(r.begin(query, out), q.qname(), r.sizeLimit(len(query), false, false)-r.sizeOPT(z)-signer.reserve())
 	z.Answer(&r.writer, dns.TypeSOA)
 	if t.since == z.Serial() {
 		r.tell(z, t.since, NoNews)

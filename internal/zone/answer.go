@@ -23,12 +23,17 @@ const (
 func (z *Zone) Answer(w *Writer, qtype uint16) {
 	// The serial before the data: a SOA never claims what is not there yet.
 	serial := z.serial.Load()
+	secured := z.secured.Load()
+	if secured != nil && w.wanted {
+		w.signer, w.secure = secured.Signer, true
+	}
 	w.aa = true
 	name := w.qname
 	var owners [maxChain][]byte // of the CNAME records so far, to see a loop
 	var dnames [maxChain]*rrset // so far; a record stands in a section once (RFC 2181 section 5)
 	for hop := range maxChain {
 		rel := z.relative(name)
+		w.madeUp = false
 		chain := w.counts[answerSection]
 		h := readHost(z.hosts.find(rel))
 		// A host with addresses is never at or below a cut and has no CNAME, so
@@ -59,23 +64,35 @@ func (z *Zone) Answer(w *Writer, qtype uint16) {
 				case qtype == dns.TypeDS && len(cut) == len(rel):
 					// DS belongs to the parent's side of the cut (RFC 4035
 					// section 3.1.4.1).
+					if ds := z.static[string(cut)].set(dns.TypeDS); ds != nil {
+						w.set(cutName, ds)
+						return
+					}
 					z.negative(w, serial, dns.RcodeSuccess)
+					w.denyDS(cutName, z)
 					return
 				}
 				w.aa = hop > 0 // the CNAME before it is authoritative data
-				z.referral(w, cutName, s)
+				z.referral(w, cutName, string(cut), s)
 				return
 			}
 		}
 		m := z.match(rel)
+		if secured != nil && len(rel) == 0 {
+			m.keys = &secured.node
+		}
+		w.madeUp = m.encloser != len(rel)
 		if hop == 0 {
 			w.source = name[len(rel)-m.encloser:]
 		}
 		if !m.exists() {
 			z.negative(w, serial, dns.RcodeNameError)
+			w.deny(name, &m, z)
 			return
 		}
-		if alias := m.node.set(dns.TypeCNAME); alias != nil && qtype != dns.TypeCNAME && qtype != dns.TypeANY {
+		// NSEC and RRSIG stand beside a CNAME.
+		own := qtype == dns.TypeCNAME || qtype == dns.TypeANY || secured != nil && (qtype == dns.TypeNSEC || qtype == dns.TypeRRSIG)
+		if alias := m.node.set(dns.TypeCNAME); alias != nil && !own {
 			w.set(name, alias)
 			owners[hop] = name
 			name = alias.rdata[0]
@@ -89,11 +106,18 @@ func (z *Zone) Answer(w *Writer, qtype uint16) {
 			z.any(w, serial, name, &m)
 		case qtype == dns.TypeSOA && len(rel) == 0:
 			z.writeSOA(w, serial, z.soa.ttl)
+		case qtype == dns.TypeNSEC && secured != nil:
+			w.nsec(name, z, appendTypes(w.types[:0], z, rel, &m), false)
+		case qtype == dns.TypeRRSIG && secured != nil:
+			// Of all signatures one, for the reason that ANY has one RRset.
+			w.signer = secured.Signer
+			w.signatureOfNSEC(name, z, appendTypes(w.types[:0], z, rel, &m), false)
 		default:
 			w.both(name, &m, qtype)
 		}
-		if w.counts[answerSection] == chain && !w.full {
+		if w.counts[answerSection] == chain && !w.full && !w.unsigned {
 			z.negative(w, serial, dns.RcodeSuccess)
+			w.deny(name, &m, z)
 		}
 		return
 	}
@@ -119,6 +143,7 @@ func (z *Zone) holds(name []byte) bool {
 // match is what stands at a name, or at the wildcard that stands for it.
 type match struct {
 	node *node
+	keys *node // at the apex of a signed zone: its keys
 	host host
 	// encloser is the length of the name relative to the apex, or of the closest
 	// encloser of the wildcard; 0 if there is neither.
@@ -134,7 +159,7 @@ func (z *Zone) at(rel []byte) match {
 			n = among.inside[string(rel)]
 		}
 	}
-	return match{n, readHost(z.hosts.find(rel)), len(rel)}
+	return match{node: n, host: readHost(z.hosts.find(rel)), encloser: len(rel)}
 }
 
 // match finds the name rel or, if it does not exist, the wildcard at its
@@ -185,6 +210,7 @@ func (w *Writer) redirect(name, owner []byte, dname *rrset) []byte {
 	to := make([]byte, 0, len(prefix)+len(target))
 	to = append(append(to, prefix...), target...)
 	w.record(name, dns.TypeCNAME, dname.ttl, to)
+	w.unsealed() // who validates makes it from the DNAME (RFC 6672 section 5.3.1)
 	return to
 }
 
@@ -197,6 +223,7 @@ func (w *Writer) addresses(owner []byte, h *host, rrtype uint16) {
 	for ; len(all) > 0; all = all[size:] {
 		w.record(owner, rrtype, h.ttl, all[:size])
 	}
+	w.seal(owner, rrtype, h.ttl)
 }
 
 // both writes what m has of a type, static and dynamic.
@@ -221,7 +248,10 @@ func (w *Writer) both(owner []byte, m *match, rrtype uint16) {
 				txt = txt[n:]
 			}
 		}
+		w.seal(owner, rrtype, ttl)
 		return
+	case static == nil:
+		static = m.keys.set(rrtype)
 	}
 	if static != nil {
 		w.set(owner, static)
@@ -254,9 +284,22 @@ func (z *Zone) any(w *Writer, serial uint32, name []byte, m *match) {
 // referral points to the name servers of a child zone, with the addresses that
 // this zone has for them: without AA (RFC 1034 section 4.3.2 step 3b). Glue that
 // does not fit sets TC (RFC 9471).
-func (z *Zone) referral(w *Writer, cut []byte, ns *rrset) {
+//
+// In a signed zone DS records follow, or the proof that there are none (RFC 4035
+// section 3.1.4); what belongs to the child's side is not signed here.
+func (z *Zone) referral(w *Writer, cut []byte, rel string, ns *rrset) {
 	w.section = authoritySection
+	signer := w.signer
+	w.signer = nil
 	w.set(cut, ns)
+	if w.signer = signer; signer != nil {
+		if ds := z.static[rel].set(dns.TypeDS); ds != nil {
+			w.set(cut, ds)
+		} else {
+			w.denyDS(cut, z)
+		}
+	}
+	w.signer = nil
 	w.section = additionalSection
 	for _, target := range ns.rdata {
 		if z.holds(target) {
@@ -268,8 +311,12 @@ func (z *Zone) referral(w *Writer, cut []byte, ns *rrset) {
 }
 
 // negative says that there is nothing, and for how long (RFC 2308 section 3).
+// Compact denial says of a missing name that it exists and has no data, also in
+// the rcode unless the client knows better (RFC 9824 section 5.1).
 func (z *Zone) negative(w *Writer, serial uint32, rcode uint8) {
-	w.rcode = rcode
+	if w.signer == nil || w.compact || rcode != dns.RcodeNameError {
+		w.rcode = rcode
+	}
 	w.section = authoritySection
 	z.writeSOA(w, serial, min(z.soa.ttl, z.soa.minimum))
 }
@@ -282,4 +329,12 @@ func (z *Zone) writeSOA(w *Writer, serial, ttl uint32) {
 		w.msg = binary.BigEndian.AppendUint32(w.msg, v)
 	}
 	w.close(data)
+	if w.signer != nil {
+		made := w.madeUp
+		w.madeUp = false
+		w.room = append(append(w.room[:0], z.soa.mname...), z.soa.rname...)
+		w.rdata = append(w.rdata[:0], append(w.room, w.msg[len(w.msg)-20:]...))
+		w.seal(z.suffix, dns.TypeSOA, ttl)
+		w.madeUp = made
+	}
 }

@@ -282,9 +282,10 @@ func (p *parser) record(rrtype uint16, ttl uint32, fields []string) error {
 func refused(rrtype uint16) (why, fix string) {
 	name := typeName(rrtype)
 	switch rrtype {
-	case dns.TypeDNSKEY, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM, dns.TypeDS,
-		dns.TypeCDS, dns.TypeCDNSKEY, dns.TypeSIG, dns.TypeKEY, dns.TypeNXT, dns.TypeDLV:
-		return name + " records are not supported: this zone is not signed", "remove the record"
+	case dns.TypeDNSKEY, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM, dns.TypeCDS, dns.TypeCDNSKEY:
+		return name + " records are made by the server, for a zone that it signs", "remove the record, and start the server with --dnssec and the zone's name to have it signed"
+	case dns.TypeSIG, dns.TypeKEY, dns.TypeNXT, dns.TypeDLV:
+		return name + " records are obsolete", "remove the record"
 	case 3, 4, 7, 8, 9, 10, 14, 38: // MD, MF, MB, MG, MR, NULL, MINFO, A6
 		return name + " records are obsolete", "remove the record"
 	}
@@ -375,7 +376,47 @@ func (p *parser) libraryData(rrtype uint16, fields []string) ([]byte, error) {
 	if err != nil || len(m.Data) < before {
 		return nil, p.fail("the data of this "+typeText+" record is not valid"+reason(err), "check it")
 	}
-	return m.Data[before:len(m.Data):len(m.Data)], nil
+	rdata := m.Data[before:len(m.Data):len(m.Data)]
+	lowerNames(rrtype, rdata)
+	return rdata, nil
+}
+
+// lowerNames puts the names in the data of a record into lower case, as they are
+// signed (RFC 4034 section 6.2): of the types that came before signatures, and of
+// no others (RFC 3597 section 7).
+func lowerNames(rrtype uint16, rdata []byte) {
+	at, names := 0, 1
+	switch rrtype {
+	case dns.TypeAFSDB, dns.TypeRT, dns.TypeKX:
+		at = 2
+	case dns.TypePX:
+		at, names = 2, 2
+	case dns.TypeSRV:
+		at = 6
+	case dns.TypeRP:
+		names = 2
+	case dns.TypeNAPTR:
+		at = 4
+		for range 3 { // flags, services, regular expression
+			if at < len(rdata) {
+				at += 1 + int(rdata[at])
+			}
+		}
+	default:
+		return
+	}
+	for ; names > 0; names-- {
+		for at < len(rdata) && rdata[at] != 0 {
+			n := 1 + int(rdata[at])
+			for i := at + 1; i < min(at+n, len(rdata)); i++ {
+				if c := rdata[i]; c-'A' < 26 {
+					rdata[i] = c + 'a' - 'A'
+				}
+			}
+			at += n
+		}
+		at++
+	}
 }
 
 func reason(err error) string {

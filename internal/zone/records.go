@@ -183,7 +183,10 @@ func (r *Records) check() error {
 		bad := func(line int, why, fix string) error {
 			return &FileError{File: r.file, Line: line, Why: why, Fix: fix}
 		}
-		cname, dname, ns := n.set(dns.TypeCNAME), n.set(dns.TypeDNAME), n.set(dns.TypeNS)
+		cname, dname, ns, ds := n.set(dns.TypeCNAME), n.set(dns.TypeDNAME), n.set(dns.TypeNS), n.set(dns.TypeDS)
+		if ds != nil && (ns == nil || rel == "") {
+			return bad(ds.line, fmt.Sprintf("DS record at %s, which is not delegated", owner), "it belongs beside the NS records of a child zone (RFC 4034 section 5); remove it, or add them")
+		}
 		if cname != nil {
 			if len(cname.rdata) > 1 {
 				return bad(cname.line, fmt.Sprintf("%s has %d CNAME records", owner, len(cname.rdata)), "keep one of them (RFC 2181 section 10.1)")
@@ -230,7 +233,8 @@ func (r *Records) checkAbove(rel string, owner dnsname.Name, n *node, bad func(i
 		if ns := above.set(dns.TypeNS); ns != nil {
 			for _, s := range n.sets {
 				glue := s.rrtype == dns.TypeA || s.rrtype == dns.TypeAAAA
-				if s != ns && !glue {
+				ds := s.rrtype == dns.TypeDS && up == rel // of the parent's side
+				if s != ns && !glue && !ds {
 					return bad(s.line, fmt.Sprintf("%s %s is at or below the delegation on line %d", owner, typeName(s.rrtype), ns.line), "only addresses of name servers (glue) can be there; put the record into the child zone")
 				}
 			}

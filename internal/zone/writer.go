@@ -30,6 +30,7 @@ type Writer struct {
 	section  int
 	rcode    uint8
 	aa, full bool
+	signing
 }
 
 // nameAt says that a name, or the end of one, stands in the message.
@@ -54,15 +55,17 @@ func (w *Writer) Start(msg, qname []byte, limit int) {
 	w.counts = [3]uint16{}
 	w.section, w.rcode, w.aa, w.full = answerSection, dns.RcodeSuccess, false, false
 	w.written = 0
+	w.signing.start()
 	w.remember(qname, headerLen, len(qname)-1)
 }
 
 // Finish writes rcode, AA, TC and the counts into the header and returns the
 // message. A response that did not fit keeps its question only, with TC set: a
 // resolver must not use part of it anyway (RFC 2181 section 9), and asks by TCP.
+// So does one that lacks a signature (see [Writer.Unsigned]).
 // The other flags, ID and opcode are left as they are.
 func (w *Writer) Finish() []byte {
-	if w.full {
+	if w.full || w.unsigned {
 		w.msg = w.msg[:w.question]
 		w.counts = [3]uint16{}
 		w.msg[2] |= 0x02
@@ -148,6 +151,9 @@ func (w *Writer) record(owner []byte, rrtype uint16, ttl uint32, rdata []byte) {
 		w.msg = append(w.msg, rdata...)
 	}
 	w.close(data)
+	if w.signer != nil {
+		w.rdata = append(w.rdata, rdata)
+	}
 }
 
 // set writes a static RRset.
@@ -155,4 +161,5 @@ func (w *Writer) set(owner []byte, s *rrset) {
 	for i := range s.rdata {
 		w.record(owner, s.rrtype, s.ttl, s.rdata[i])
 	}
+	w.seal(owner, s.rrtype, s.ttl)
 }

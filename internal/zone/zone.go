@@ -14,7 +14,7 @@
 // Any number of goroutines may ask, none of them ever waits, and the ordinary
 // answer allocates nothing. One goroutine at a time may call the methods that
 // change a zone ([Zone.Set], [Zone.SetChallenge], [Zone.Forget],
-// [Zone.SetSerial], [Zone.Fill], [Zone.KeepHistory]) or that take all of it at
+// [Zone.SetSerial], [Zone.Secure], [Zone.Fill], [Zone.KeepHistory]) or that take all of it at
 // once ([Zone.Cut], [Zone.Whole], [Zone.Since]); the caller sees to that. When
 // such a call returns, the next question sees the change; what was taken is read
 // while the zone goes on changing. An answer holds an RRset as one Set left it,
@@ -88,6 +88,7 @@ type Zone struct {
 	// looked at several names looks again if it changed meanwhile.
 	version atomic.Uint64
 	among   atomic.Pointer[neighbours] // nil: in no Zones
+	secured atomic.Pointer[secured]    // nil: not signed
 	history *history                   // nil: none is kept
 }
 

@@ -1,0 +1,344 @@
+// Package dnssec signs zones: it makes their keys, keeps them, changes them, and
+// signs answers with them while they are asked for (RFC 4033 to 4035, 6605, 9824).
+//
+// A [Keeper] has the keys of each zone, one that signs, and at times its successor
+// or predecessor. What it makes of them, a [zone.Security], goes to the zone: the
+// RRsets about keys, and a signer. Signatures are made when an answer needs them,
+// and remembered by a [Pool], which also bounds how many are made in a second, so
+// that questions for names that do not exist cannot take the processor.
+//
+// Keys change by themselves, slowly, and only so far as the parent zone follows:
+// see the type state for the steps. Every step is stored before it is shown.
+//
+// Why it is so is in docs/decisions/0021.
+package dnssec
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"godwit/internal/dnsname"
+	"godwit/internal/zone"
+)
+
+// Zones are where answers come from.
+type Zones interface {
+	// Secure makes a zone show what s says from then on, and moves its serial if
+	// that is something new.
+	Secure(ctx context.Context, apex dnsname.Name, s *zone.Security) error
+}
+
+// Store keeps a text for each zone, secret and durable.
+type Store interface {
+	// ZoneKeys returns what was set last, nil for nothing.
+	ZoneKeys(ctx context.Context, apex dnsname.Name) ([]byte, error)
+	SetZoneKeys(ctx context.Context, apex dnsname.Name, text []byte) error
+}
+
+// Config says what a Keeper keeps.
+type Config struct {
+	// Zones, Store and Apexes are required. Apexes are the zones to sign, and
+	// their longest TTLs.
+	Zones  Zones
+	Store  Store
+	Apexes map[dnsname.Name]time.Duration
+	// Lifetime is how old a key becomes before another one takes its place. 0: any
+	// age, until [Keeper.Roll].
+	Lifetime time.Duration
+	// Parent asks the name servers of the parent zone for the DS records of a
+	// zone. An error says that they cannot be asked: then the operator tells, by
+	// [Keeper.Confirm]. Nil: they never can.
+	Parent func(ctx context.Context, apex dnsname.Name) (Parent, error)
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+	Log *slog.Logger
+}
+
+// A Keeper keeps the keys of zones. It is safe for use by many goroutines.
+type Keeper struct {
+	config Config
+	pool   *Pool
+
+	mu     sync.Mutex // held while a state changes, with the writes that it takes
+	states map[dnsname.Name]state
+}
+
+// every is how often the parent is asked, and how late a step may be.
+const every = time.Hour
+
+// Open reads the keys of all zones, makes those that are not there yet, and has
+// the zones signed with them.
+func Open(ctx context.Context, c Config) (*Keeper, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	k := &Keeper{config: c, pool: NewPool(), states: make(map[dnsname.Name]state)}
+	for apex := range c.Apexes {
+		if err := k.open(ctx, apex); err != nil {
+			return nil, fmt.Errorf("zone %s cannot be signed: %w", apex, err)
+		}
+	}
+	return k, nil
+}
+
+func (k *Keeper) open(ctx context.Context, apex dnsname.Name) error {
+	text, err := k.config.Store.ZoneKeys(ctx, apex)
+	if err != nil {
+		return err
+	}
+	if text == nil {
+		s, err := newState(k.now())
+		if err != nil {
+			return err
+		}
+		return k.set(ctx, apex, s)
+	}
+	s, err := decode(text)
+	if err != nil {
+		return err
+	}
+	// What is due is done by Run: here nothing is written, so that a start that
+	// fails afterwards has changed nothing.
+	k.states[apex] = s
+	return k.show(ctx, apex, s)
+}
+
+// now has what a stored time has.
+func (k *Keeper) now() time.Time { return k.config.Now().UTC().Truncate(time.Second) }
+
+// set stores a state and shows it.
+func (k *Keeper) set(ctx context.Context, apex dnsname.Name, s state) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	// Stored before it is shown: a key that resolvers know must not be lost.
+	if err := k.config.Store.SetZoneKeys(ctx, apex, text); err != nil {
+		return err
+	}
+	k.states[apex] = s
+	return k.show(ctx, apex, s)
+}
+
+func (k *Keeper) show(ctx context.Context, apex dnsname.Name, s state) error {
+	security, err := s.security(apex, k.pool)
+	if err != nil {
+		return err
+	}
+	return k.config.Zones.Secure(ctx, apex, security)
+}
+
+func (k *Keeper) timing(apex dnsname.Name) timing {
+	return timing{lifetime: k.config.Lifetime, zone: k.config.Apexes[apex]}
+}
+
+// Run asks parents and changes keys until ctx ends.
+func (k *Keeper) Run(ctx context.Context) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		k.Tend(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Tend asks the parent of each zone once and does what is due. What goes wrong is
+// in the log, and tried again the next time.
+func (k *Keeper) Tend(ctx context.Context) {
+	for apex := range k.config.Apexes {
+		var parent *Parent
+		if k.config.Parent != nil {
+			p, err := k.config.Parent(ctx, apex)
+			if err == nil {
+				parent = &p
+			} else if ctx.Err() == nil {
+				k.config.Log.Debug("the parent of a signed zone cannot be asked", "zone", apex.String(), "err", err)
+			}
+		}
+		err := k.change(ctx, apex, func(s *state, now time.Time) (bool, error) {
+			if parent == nil {
+				return false, nil
+			}
+			return s.see(apex, *parent, now)
+		})
+		if err != nil && ctx.Err() == nil {
+			k.config.Log.Error("the keys of a zone could not be changed; trying again in an hour", "zone", apex.String(), "err", err)
+		}
+	}
+}
+
+// ErrNotSigned says that a zone has no keys here.
+var ErrNotSigned = errors.New("the zone is not signed; start the server with --dnssec and the zone's name")
+
+// change changes a zone's state by do, which tells whether it did, and does what
+// is due.
+func (k *Keeper) change(ctx context.Context, apex dnsname.Name, do func(*state, time.Time) (bool, error)) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	old, ok := k.states[apex]
+	if !ok {
+		return ErrNotSigned
+	}
+	s, now := old.clone(), k.now()
+	changed, err := do(&s, now)
+	if err != nil {
+		return err
+	}
+	stepped, err := s.advance(now, k.timing(apex))
+	if err != nil || !changed && !stepped {
+		return err
+	}
+	if err := k.set(ctx, apex, s); err != nil {
+		return err
+	}
+	if stepped {
+		k.config.Log.Info("the keys of a zone changed", "zone", apex.String(), "state", k.status(apex, s).Next)
+	}
+	return nil
+}
+
+// Roll begins to change a zone's key, unless that is under way.
+func (k *Keeper) Roll(ctx context.Context, apex dnsname.Name) error {
+	return k.change(ctx, apex, func(s *state, now time.Time) (bool, error) {
+		if len(s.Keys) > 1 {
+			return false, errors.New("its key is being changed already; 'godwit zone check' says what it waits for")
+		}
+		if !s.Leaving.IsZero() {
+			return false, errors.New("it is about to be signed no more; 'godwit zone sign' takes that back")
+		}
+		s.Roll = now
+		return true, nil
+	})
+}
+
+// Leave asks the parent to take its DS records away (RFC 8078 section 4), or with
+// stay takes that back. The zone stays signed.
+func (k *Keeper) Leave(ctx context.Context, apex dnsname.Name, stay bool) error {
+	return k.change(ctx, apex, func(s *state, now time.Time) (bool, error) {
+		if s.Leaving.IsZero() != stay {
+			s.Leaving, s.Roll = now, time.Time{}
+			if stay {
+				s.Leaving = time.Time{}
+			}
+			return true, nil
+		}
+		return false, nil
+	})
+}
+
+// Confirm takes the operator's word that the parent has the DS record that it is
+// to have and no other, or none if the zone is to be signed no more.
+func (k *Keeper) Confirm(ctx context.Context, apex dnsname.Name) error {
+	return k.change(ctx, apex, func(s *state, now time.Time) (bool, error) {
+		if !s.Leaving.IsZero() {
+			return s.see(apex, Parent{}, now)
+		}
+		wanted := s.wanted()
+		if wanted.Offered.IsZero() {
+			return false, fmt.Errorf("it is too early: the parent is to have a DS record from %s on", s.offer(k.timing(apex)))
+		}
+		used, err := wanted.use()
+		if err != nil {
+			return false, err
+		}
+		return s.see(apex, Parent{DS: []DS{digest(apex, used.public)}, TTL: defaultDSTTL}, now)
+	})
+}
+
+// offer is when the key that is not offered yet will be, for people.
+func (s *state) offer(t timing) string {
+	at, _ := s.due(t)
+	return stamp(at)
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+// Status is what is to be known of a signed zone.
+type Status struct {
+	// DS is what the parent is to have, Ready whether it may have it by now, DNSKEY
+	// the record's data that it is of, as in a zone file. Of a zone that is to be
+	// signed no more the parent is to have none.
+	DS      DS
+	DNSKEY  string
+	Ready   bool
+	Leaving bool
+	Keys    []KeyStatus
+	// Next is what happens next, in a sentence; Due is when, zero if that is up to
+	// the parent or the operator.
+	Next string
+	Due  time.Time
+}
+
+// KeyStatus is one key's.
+type KeyStatus struct {
+	Tag    uint16
+	State  string // "published", "signing" or "retired"
+	Made   time.Time
+	Parent bool // the parent was seen to have its DS record
+}
+
+// Status tells of a zone; false: it is not signed.
+func (k *Keeper) Status(apex dnsname.Name) (Status, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s, ok := k.states[apex]
+	if !ok {
+		return Status{}, false
+	}
+	return k.status(apex, s), true
+}
+
+func (k *Keeper) status(apex dnsname.Name, s state) Status {
+	signing, next, _ := s.roles()
+	wanted := s.wanted()
+	out := Status{Ready: !wanted.Offered.IsZero(), Leaving: !s.Leaving.IsZero()}
+	for i := range s.Keys {
+		one := &s.Keys[i]
+		used, err := one.use()
+		if err != nil {
+			continue // decode has used it
+		}
+		if one == wanted {
+			out.DS, out.DNSKEY = digest(apex, used.public), keyText(used.public)
+		}
+		ks := KeyStatus{Tag: used.tag, State: "retired", Made: one.Made, Parent: !one.Parent.IsZero()}
+		switch one {
+		case signing:
+			ks.State = "signing"
+		case next:
+			ks.State = "published"
+		}
+		out.Keys = append(out.Keys, ks)
+	}
+	at, what := s.due(k.timing(apex))
+	out.Due = at
+	switch {
+	case what == offerIt:
+		out.Next = fmt.Sprintf("from %s on the parent may have the DS record of key %d", stamp(at), out.Keys[len(out.Keys)-1].Tag)
+	case what == switchKeys:
+		out.Next = fmt.Sprintf("key %d signs the zone from %s on", out.Keys[len(out.Keys)-1].Tag, stamp(at))
+	case what == dropOld:
+		out.Next = fmt.Sprintf("key %d goes at %s", out.Keys[0].Tag, stamp(at))
+	case what == makeNext:
+		out.Next = fmt.Sprintf("the key is changed from %s on", stamp(at))
+	case out.Leaving && !s.Bare.IsZero():
+		out.Due = s.Bare.Add(s.dsTTL() + margin)
+		out.Next = fmt.Sprintf("from %s on the server may be started without --dnssec for this zone", stamp(out.Due))
+	case out.Leaving:
+		out.Next = "the parent is to take its DS records away"
+	case !out.Keys[len(out.Keys)-1].Parent:
+		out.Next = fmt.Sprintf("the parent is to have the DS record of key %d, and no other", out.DS.Tag)
+	default:
+		out.Next = "nothing: all is done"
+	}
+	return out
+}
