@@ -38,6 +38,7 @@ var mayImport = []struct{ pkg, list string }{
 	{"store/sqlite", "ddns dnsname histogram"},
 	{"store/dynamodb", "awscall ddns dnsname"},
 	{"zone", "dnsname"},
+	{"dnssec", "dnsname zone"},
 	{"publish/authority", "ddns dnsname zone"},
 	{"publish/route53", "awscall ddns dnsname"},
 

@@ -60,6 +60,7 @@ type probe struct {
 	expire    bool
 	maxLen    int
 	truncated bool // by UDP
+	signed    bool // the zone is
 	noDig     bool // dig cannot ask this
 }
 
@@ -310,11 +311,31 @@ func (p probe) want(udp bool) probe {
 	if p.rcode == "" {
 		p.rcode = "NOERROR"
 	}
+	if p.signed {
+		p.sign()
+	}
 	if p.truncated && udp {
 		p.answer = none
 		p.flags = []string{"qr", "aa", "tc"}
 	}
 	return p
+}
+
+// sign adds to what is expected what a signed zone answers beside it.
+func (p *probe) sign() {
+	switch {
+	case p.qtype == dns.TypeDNSKEY:
+		p.answer, p.authority = "DNSKEY", none
+	case p.authority == "SOA" && p.do && p.rcode != "FORMERR":
+		p.authority, p.rcode = "SOA NSEC", "NOERROR"
+	}
+	if p.do && p.edns.version == 0 {
+		for _, section := range []*string{&p.answer, &p.authority} {
+			if *section != none {
+				*section = strings.ReplaceAll(*section, " ", " RRSIG ") + " RRSIG"
+			}
+		}
+	}
 }
 
 func (p probe) check(t *testing.T, query, reply []byte, udp bool) {
@@ -395,17 +416,25 @@ func (p probe) check(t *testing.T, query, reply []byte, udp bool) {
 }
 
 func TestProbes(t *testing.T) {
-	s := start(t, dnsserver.Config{})
-	for i, family := range []string{"IPv4", "IPv6"} {
-		for _, network := range []string{"udp", "tcp"} {
-			for _, p := range probes() {
-				t.Run(family+"/"+network+"/"+p.name, func(t *testing.T) {
-					query := p.query()
-					p.check(t, query, exchange(t, network, s.Addrs()[i], query), network == "udp")
-				})
+	eachZone(t, func(t *testing.T, s *dnsserver.Server, signed bool) {
+		for i, family := range []string{"IPv4", "IPv6"} {
+			for _, network := range []string{"udp", "tcp"} {
+				for _, p := range probes() {
+					t.Run(family+"/"+network+"/"+p.name, func(t *testing.T) {
+						query := p.query()
+						p.signed = signed
+						p.check(t, query, exchange(t, network, s.Addrs()[i], query), network == "udp")
+					})
+				}
 			}
 		}
-	}
+	})
+}
+
+// eachZone serves the zone of the tests, unsigned and signed.
+func eachZone(t *testing.T, test func(t *testing.T, s *dnsserver.Server, signed bool)) {
+	t.Run("unsigned", func(t *testing.T) { test(t, start(t, dnsserver.Config{}), false) })
+	t.Run("signed", func(t *testing.T) { test(t, start(t, dnsserver.Config{Zones: signedZones(t)}), true) })
 }
 
 var (
@@ -425,7 +454,10 @@ func TestProbesWithDig(t *testing.T) {
 		}
 		t.Skip("dig is missing; install bind9-dnsutils to run this")
 	}
-	s := start(t, dnsserver.Config{})
+	eachZone(t, func(t *testing.T, s *dnsserver.Server, signed bool) { probeWithDig(t, dig, s, signed) })
+}
+
+func probeWithDig(t *testing.T, dig string, s *dnsserver.Server, signed bool) {
 	for i, family := range []string{"IPv4", "IPv6"} {
 		for _, network := range []string{"udp", "tcp"} {
 			t.Run(family+"/"+network, func(t *testing.T) {
@@ -434,6 +466,7 @@ func TestProbesWithDig(t *testing.T) {
 				// which holds for a whole process.
 				var together, keyed []probe
 				for _, p := range probes() {
+					p.signed = signed
 					switch {
 					case p.noDig:
 					case p.tsig:

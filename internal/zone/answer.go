@@ -333,7 +333,8 @@ func (z *Zone) writeSOA(w *Writer, serial, ttl uint32) {
 		made := w.madeUp
 		w.madeUp = false
 		w.room = append(append(w.room[:0], z.soa.mname...), z.soa.rname...)
-		w.rdata = append(w.rdata[:0], append(w.room, w.msg[len(w.msg)-20:]...))
+		w.room = append(w.room, w.msg[len(w.msg)-20:]...)
+		w.rdata = append(w.rdata[:0], w.room)
 		w.seal(z.suffix, dns.TypeSOA, ttl)
 		w.madeUp = made
 	}
