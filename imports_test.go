@@ -43,7 +43,7 @@ var mayImport = []struct{ pkg, list string }{
 	{"publish/route53", "awscall ddns dnsname"},
 
 	{"api", "dnsname"}, // front ends, and the other end of the wire
-	{"httpserver", "api ddns dnsname signature"},
+	{"httpserver", "api ddns dnsname signature tsig"},
 	{"dnsserver", "ddns dnsname histogram tsig zone"},
 	{"certificate", "dnsname"},
 	{"lambdaserver", ""},

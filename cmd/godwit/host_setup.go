@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -50,9 +51,10 @@ type setup struct {
 	// Warnings are what must be mended, or it will not work.
 	Warnings []string `json:"warnings"` // never null
 	// Credential that was made for it, with its token or join code.
-	Credential string `json:"credential,omitempty"`
-	Token      string `json:"token,omitempty"`
-	JoinCode   string `json:"join_code,omitempty"`
+	Credential string       `json:"credential,omitempty"`
+	Token      string       `json:"token,omitempty"`
+	JoinCode   string       `json:"join_code,omitempty"`
+	TSIG       *api.TSIGKey `json:"tsig,omitempty"`
 }
 
 type setupValue struct {
@@ -74,8 +76,10 @@ type setupSends struct {
 
 // What stands where a secret goes.
 const (
-	yourToken = "YOUR-TOKEN"
-	yourCode  = "YOUR-CODE"
+	yourToken  = "YOUR-TOKEN"
+	yourCode   = "YOUR-CODE"
+	yourKey    = "YOUR-KEY"
+	yourSecret = "YOUR-SECRET"
 )
 
 func (c hostSetupCommand) Run(a *app) error {
@@ -91,6 +95,9 @@ func (c hostSetupCommand) Run(a *app) error {
 	guide, err := findClient(c.For)
 	if err != nil {
 		return err
+	}
+	if guide != nil && guide.proof == byTSIG && strings.HasPrefix(c.Target, awsTarget) {
+		return usage("%s sends DNS UPDATE messages, which a function in AWS does not take; choose another client", guide.name)
 	}
 	if guide != nil && guide.proof == bySeedProof && c.NewToken {
 		return usage("%s proves itself with the host's own secret, the one that host add printed; use that, or make a new one: godwit host rotate %s%s",
@@ -179,8 +186,12 @@ func (c hostSetupCommand) list(a *app) error {
 func (c hostSetupCommand) make(a *app, server *client.Client, host api.HostState, guide *setupClient) (*setup, error) {
 	s := &setup{Host: host.Host, For: guide.name, Title: guide.title, Run: []string{}, Values: []setupValue{}, Notes: []string{}, Warnings: []string{}}
 	token, code := yourToken, yourCode
+	key := api.TSIGKey{Name: yourKey, Algorithm: "hmac-sha256", Secret: yourSecret}
 	if c.NewToken {
 		spec := api.TokenSpec{Label: guide.name, Join: guide.proof == byJoin, URLToken: guide.proof == byURL, Types: []string{"A", "AAAA"}}
+		if guide.proof == byTSIG {
+			spec.TSIG, spec.Types = "hmac-sha256", guide.types
+		}
 		if guide.prefix {
 			spec.Types = append(spec.Types, "prefix")
 		}
@@ -189,6 +200,9 @@ func (c hostSetupCommand) make(a *app, server *client.Client, host api.HostState
 			return nil, err
 		}
 		s.Credential, s.Token, s.JoinCode = made.Credential, made.Token, made.JoinCode
+		if made.TSIG != nil {
+			s.TSIG, key = made.TSIG, *made.TSIG
+		}
 		token, code = cmp.Or(made.Token, token), cmp.Or(made.JoinCode, code)
 	}
 	c.warn(a, s, host, guide)
@@ -202,7 +216,15 @@ func (c hostSetupCommand) make(a *app, server *client.Client, host api.HostState
 		}
 		return no
 	}
+	dns, port := dnsServer(address), "53"
+	if guide.proof == byTSIG {
+		var err error
+		if port, err = dnsPort(a, server, s); err != nil {
+			return nil, err
+		}
+	}
 	fill := strings.NewReplacer("{HOST}", host.Host, "{URL}", base, "{SERVER}", address, "{SCHEME}", scheme, "{TOKEN}", token, "{CODE}", code, "{TARGET}", c.targetFlag(a),
+		"{DNS}", dns, "{PORT}", port, "{ZONE}", host.Zone, "{TTL}", fmt.Sprint(host.TTL), "{KEY}", key.Name, "{SECRET}", key.Secret, "{ALGORITHM}", key.Algorithm, "{ALGORITHM_UPPER}", strings.ToUpper(key.Algorithm),
 		"{HTTPS}", pick("1", "0"), "{YES}", pick("yes", "no"), "{BOOL}", pick("true", "false")).Replace
 	for _, step := range guide.steps {
 		s.Steps = append(s.Steps, fill(step))
@@ -239,7 +261,7 @@ func (c hostSetupCommand) warn(a *app, s *setup, host api.HostState, guide *setu
 	switch {
 	case host.URL == "" || err != nil:
 		warn("The server does not know its own URL: put it in the place of YOUR-SERVER, and start the server with --url.")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()) && guide.proof != bySeedProof && guide.proof != byJoin:
+	case u.Scheme == "http" && !isLoopback(u.Hostname()) && guide.proof != bySeedProof && guide.proof != byJoin && guide.proof != byTSIG:
 		warn("The server is reached over plain HTTP, where it takes no token unless it was started with --http-tokens. Better give it a certificate (--https, --tls-cert).")
 	}
 	if err == nil && isLoopback(u.Hostname()) {
@@ -264,6 +286,8 @@ func (c hostSetupCommand) warn(a *app, s *setup, host api.HostState, guide *setu
 		s.Notes = append(s.Notes, yourToken+" is a token that may stand in a URL, which the host's first one may not. Make it: "+again)
 	case byJoin:
 		s.Notes = append(s.Notes, yourCode+" is a join code, good once and for a day. Make it: "+again)
+	case byTSIG:
+		s.Notes = append(s.Notes, yourKey+" and "+yourSecret+" are a TSIG key's name and secret. Make one: "+again)
 	case bySeedProof:
 		s.Notes = append(s.Notes, yourToken+" is the host's first token or secret; if it is lost: godwit host rotate "+name+target)
 	}
@@ -291,6 +315,9 @@ func (a *app) printSetupOf(s *setup) {
 	if s.Token != "" {
 		a.print("\nThe token is new, %s, and is shown this once.", s.Credential)
 	}
+	if s.TSIG != nil {
+		a.print("\nThe TSIG key is new, %s, and is shown this once.", s.Credential)
+	}
 	if s.JoinCode != "" {
 		a.print("\nThe join code is new, good once and for a day, and is shown this once.")
 	}
@@ -306,6 +333,28 @@ func (a *app) printSetupOf(s *setup) {
 		}
 		a.print("✗ %s", w)
 	}
+}
+
+// dnsServer is the server's name or address, where its DNS listener is too.
+func dnsServer(address string) string {
+	if u, err := url.Parse("//" + address); err == nil && u.Hostname() != "" {
+		return u.Hostname()
+	}
+	return address
+}
+
+// dnsPort is the port of the server's DNS listener.
+func dnsPort(a *app, server *client.Client, s *setup) (string, error) {
+	status, err := server.Status(a.ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(status.Listeners.DNS) == 0 {
+		s.Warnings = append(s.Warnings, "The server has no DNS listener, which takes UPDATE messages: start it with --dns.")
+		return "53", nil
+	}
+	_, port, err := net.SplitHostPort(status.Listeners.DNS[0])
+	return port, err
 }
 
 // isLoopback tells whether a URL's host is this machine.

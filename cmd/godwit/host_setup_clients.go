@@ -4,13 +4,15 @@ package main
 //
 // In the texts {HOST} is the host, {URL} the server's URL, {SERVER} that without
 // scheme, {TOKEN} the host's token, {CODE} a join code, {TARGET} the flag that
-// names the installation; what else stands between brackets, percent signs and the
+// names the installation; {DNS} and {PORT} the DNS server, {ZONE} and {TTL} the host's,
+// {KEY}, {SECRET}, {ALGORITHM} and {ALGORITHM_UPPER} a TSIG key; what else stands between brackets, percent signs and the
 // like is for the client itself to fill in.
 type setupClient struct {
 	name, title string
 	proof       setupProof
-	prefix      bool // it can send the delegated prefix
-	free        bool // one connection brings both families, so the host must take addresses that are not the request's
+	types       []string // of records that its key may set, where the proof is byTSIG
+	prefix      bool     // it can send the delegated prefix
+	free        bool     // one connection brings both families, so the host must take addresses that are not the request's
 	steps       []string
 	values      [][2]string // what goes into which field
 	file        [2]string   // name and text of a file that it reads; or none
@@ -31,6 +33,7 @@ const (
 	byURL                         // the token stands in the URL, which it must have the right to
 	byJoin                        // a key of the device
 	bySeedProof                   // a hash over the host's own secret
+	byTSIG                        // a TSIG key
 )
 
 const (
@@ -41,7 +44,9 @@ const (
 // setupClients are in the order in which they are listed. The menus are as the
 // devices are known to have them, and differ a little between versions;
 // docs/protocols.md says what each sends.
-func setupClients() []setupClient {
+func setupClients() []setupClient { return append(httpClients(), tsigClients()...) }
+
+func httpClients() []setupClient {
 	return []setupClient{
 		{
 			name: "agent", title: "godwit's own agent (Linux, macOS, Windows, routers)", proof: byJoin,

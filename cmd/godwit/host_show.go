@@ -134,6 +134,9 @@ func (a *app) printCredentials(list []api.Credential, now time.Time) {
 	t := newTable(a.stdout, "CREDENTIAL", "KIND", "STATE", "CREATED", "EXPIRES", "LIMITS", "LABEL")
 	for _, c := range list {
 		var limits []string
+		if c.Algorithm != "" {
+			limits = append(limits, c.Algorithm)
+		}
 		if len(c.Types) > 0 {
 			limits = append(limits, strings.Join(c.Types, "+"))
 		}

@@ -9,25 +9,27 @@ import (
 )
 
 type tokenCommand struct {
-	Add    tokenAddCommand    `cmd:"" help:"Give a host a further token or join code; prints it once."`
+	Add    tokenAddCommand    `cmd:"" help:"Give a host a further token, TSIG key or join code; prints it once."`
 	List   tokenListCommand   `cmd:"" help:"List a host's credentials."`
 	Set    tokenSetCommand    `cmd:"" help:"Change which hosts a token serves."`
-	Rotate tokenRotateCommand `cmd:"" help:"Replace one token by a new one with the same hosts and limits, a key by a join code."`
+	Rotate tokenRotateCommand `cmd:"" help:"Replace one token or TSIG key by a new one with the same hosts and limits, a device's key by a join code."`
 	Revoke tokenRevokeCommand `cmd:"" help:"End one credential at once."`
 }
 
 type tokenAddCommand struct {
 	targetFlags
 	jsonFlag
-	Name     hostName   `arg:"" help:"Name of the host."`
-	Host     []hostName `placeholder:"NAME2" help:"A further host that it serves, with the same limits; repeatable, 50 hosts in all."`
-	Label    string     `placeholder:"TEXT" help:"A note of your own: router, laptop ..."`
-	Types    []string   `placeholder:"TYPE" enum:"A,AAAA,TXT,prefix" help:"Only these: A, AAAA, TXT, prefix. TXT is for certificates: values at _acme-challenge below the host. Default: all."`
-	Networks []string   `placeholder:"CIDR" help:"Only from these networks. Default: from everywhere."`
-	Rate     int        `placeholder:"N" help:"At most so many changes an hour. Default: the host's limit."`
-	Expires  string     `placeholder:"TIME" help:"End after so long (72h, 90d) or at a time (2030-01-31). Default: never."`
-	URLToken bool       `name:"url-token" help:"Let it stand in a URL, where logs may see it, for clients that cannot send it otherwise."`
-	Join     bool       `help:"Make a join code: all else is for the key that a device makes and joins with."`
+	Name          hostName   `arg:"" help:"Name of the host."`
+	Host          []hostName `placeholder:"NAME2" help:"A further host that it serves, with the same limits; repeatable, 50 hosts in all."`
+	Label         string     `placeholder:"TEXT" help:"A note of your own: router, laptop ..."`
+	Types         []string   `placeholder:"TYPE" enum:"A,AAAA,TXT,prefix" help:"Only these: A, AAAA, TXT, prefix. TXT is for certificates: values at _acme-challenge below the host. Default: all."`
+	Networks      []string   `placeholder:"CIDR" help:"Only from these networks. Default: from everywhere."`
+	Rate          int        `placeholder:"N" help:"At most so many changes an hour. Default: the host's limit."`
+	Expires       string     `placeholder:"TIME" help:"End after so long (72h, 90d) or at a time (2030-01-31). Default: never."`
+	URLToken      bool       `name:"url-token" help:"Let it stand in a URL, where logs may see it, for clients that cannot send it otherwise."`
+	TSIG          bool       `name:"tsig" help:"Make a TSIG key for DNS UPDATE messages: nsupdate, certbot, lego, DHCP servers."`
+	TSIGAlgorithm string     `name:"tsig-algorithm" enum:"hmac-sha256,hmac-sha384,hmac-sha512,hmac-sha1,hmac-md5" default:"hmac-sha256" placeholder:"NAME" help:"Algorithm of the TSIG key: hmac-sha256, hmac-sha384, hmac-sha512; hmac-sha1 and hmac-md5 are broken and for what knows no other."`
+	Join          bool       `help:"Make a join code: all else is for the key that a device makes and joins with."`
 }
 
 func (tokenAddCommand) Help() string {
@@ -39,7 +41,8 @@ Examples:
     godwit host token add nas.dyn.example.com --label router
     godwit host token add nas.dyn.example.com --label laptop --join
     godwit host token add nas.dyn.example.com --host cam.dyn.example.com --label router
-    godwit host token add nas.dyn.example.com --label certbot --types TXT
+    godwit host token add nas.dyn.example.com --label acme --types TXT
+    godwit host token add nas.dyn.example.com --label certbot --types TXT --tsig
     godwit host token add nas.dyn.example.com --types AAAA --networks 198.51.100.0/24 --expires 90d`
 }
 
@@ -47,6 +50,17 @@ func (c tokenAddCommand) Run(a *app) error {
 	spec := api.TokenSpec{Hosts: texts(c.Host), Label: c.Label, Types: c.Types, Rate: c.Rate, URLToken: c.URLToken, Join: c.Join}
 	if c.Join && len(c.Host) > 0 {
 		return usage("--join makes a code for the key of one host; make one for each, or a token for all of them")
+	}
+	if c.TSIG {
+		if c.Join || c.URLToken {
+			return usage("--tsig makes a key that is no join code and does not stand in a URL; leave --join and --url-token out")
+		}
+		if strings.HasPrefix(c.Target, awsTarget) {
+			return usage("TSIG keys are for godwit serve's own DNS listener, which a function in AWS has not; make a token: leave --tsig out")
+		}
+		spec.TSIG = c.TSIGAlgorithm
+	} else if c.TSIGAlgorithm != "hmac-sha256" {
+		return usage("--tsig-algorithm is for a TSIG key; add --tsig")
 	}
 	if c.Join && (c.Expires != "" || c.URLToken) {
 		return usage("--join makes a code that ends after a day and becomes a key; leave --expires and --url-token out")
@@ -106,6 +120,11 @@ func (a *app) printToken(c api.Created, asJSON bool, target string) error {
 	case c.JoinCode != "":
 		a.print("Key %s of %s begins when a device has joined.", c.Credential, c.Host)
 		a.printJoin(c, target)
+		return nil
+	case c.TSIG != nil:
+		a.print("New TSIG key %s of %s, shown this once:\n", c.Credential, hostList(c.Host, c.Hosts))
+		a.printTSIG(c)
+		a.print("\nWhole set-ups: godwit host setup %s --for nsupdate, knsupdate, certbot, lego ...%s", shellQuote(c.Host), target)
 		return nil
 	}
 	a.print("New token %s of %s, shown this once:\n\n  %s", c.Credential, hostList(c.Host, c.Hosts), c.Token)
@@ -209,8 +228,8 @@ type tokenRotateCommand struct {
 }
 
 func (tokenRotateCommand) Help() string {
-	return `A token of several hosts is rotated for all of them.
-In place of a key there is a join code; with --overlap the old key goes on meanwhile.
+	return `A token or TSIG key of several hosts is rotated for all of them.
+In place of a device's key there is a join code; with --overlap the old key goes on meanwhile.
 A device can do that by itself too: godwit agent rotate.
 
 Examples:

@@ -93,16 +93,18 @@ type FollowerState struct {
 
 // Credential is what may be shown of a credential; never a secret.
 type Credential struct {
-	ID       string         `json:"id"`
-	Kind     string         `json:"kind"` // token, seed, ed25519, join …
-	Label    string         `json:"label,omitempty"`
-	Types    []string       `json:"types,omitempty"`    // A, AAAA, TXT, prefix; empty: all
-	Networks []netip.Prefix `json:"networks,omitempty"` // sources; empty: all
-	Rate     int            `json:"rate,omitempty"`     // accepted changes an hour; 0: the host's limit
-	Created  time.Time      `json:"created"`
-	Expires  time.Time      `json:"expires,omitzero"`
-	State    string         `json:"state"` // active, suspended
-	URLToken bool           `json:"url_token"`
+	ID   string `json:"id"`
+	Kind string `json:"kind"` // token, seed, ed25519, tsig, acme, join
+	// Algorithm is a TSIG key's.
+	Algorithm string         `json:"algorithm,omitempty"`
+	Label     string         `json:"label,omitempty"`
+	Types     []string       `json:"types,omitempty"`    // A, AAAA, TXT, prefix; empty: all
+	Networks  []netip.Prefix `json:"networks,omitempty"` // sources; empty: all
+	Rate      int            `json:"rate,omitempty"`     // accepted changes an hour; 0: the host's limit
+	Created   time.Time      `json:"created"`
+	Expires   time.Time      `json:"expires,omitzero"`
+	State     string         `json:"state"` // active, suspended
+	URLToken  bool           `json:"url_token"`
 	// Hosts are all that it serves, if they are several.
 	Hosts []string `json:"hosts,omitempty"`
 	// Seed tells whether it answers the seed's proof.
@@ -123,8 +125,16 @@ type Created struct {
 	// JoinCode becomes a key by way of Join; it is good until Expires.
 	JoinCode string    `json:"join_code,omitempty"`
 	Expires  time.Time `json:"expires,omitzero"`
+	TSIG     *TSIGKey  `json:"tsig,omitempty"`
 	// URL of the server's public doors; empty if the server does not know it.
 	URL string `json:"url"`
+}
+
+// TSIGKey is a key for DNS UPDATE messages (RFC 8945).
+type TSIGKey struct {
+	Name      string `json:"name"`
+	Algorithm string `json:"algorithm"` // hmac-sha256 …
+	Secret    string `json:"secret"`    // base64
 }
 
 // Settings of a host. A nil member is left as it is.
@@ -169,13 +179,16 @@ type TokenSpec struct {
 	Rate     int            `json:"rate,omitempty"`
 	Expires  time.Time      `json:"expires,omitzero"`
 	URLToken bool           `json:"url_token,omitempty"`
+	// TSIG asks for a TSIG key of this algorithm: hmac-sha256, -sha384, -sha512, and
+	// hmac-sha1 and hmac-md5 for what knows no other. It has no URLToken.
+	TSIG string `json:"tsig,omitempty"`
 	// Join asks for a join code: all else is for the key that it becomes, which has
 	// no Hosts, no Expires and no URLToken.
 	Join bool `json:"join,omitempty"`
 }
 
-// RotateToken asks for a new token with the limits of an old one, or for a join
-// code in place of a key or a code.
+// RotateToken asks for a new token or TSIG key with the limits of an old one, or for
+// a join code in place of a device's key or a code.
 type RotateToken struct {
 	// Overlap is for how many seconds the old one goes on working.
 	Overlap int64 `json:"overlap,omitempty"`

@@ -90,6 +90,8 @@ type Created struct {
 	// or asked for a join code.
 	Token Secret
 	Code  Secret // the join code that was made, which ends when Credential does
+	// TSIGSecret is the secret of the TSIG key that was made, in base64.
+	TSIGSecret Secret
 }
 
 // Add makes a host with its first credential: a token, which is also the seed's
@@ -220,7 +222,7 @@ func (s *Service) seal(h *Host, c *Credential, secret Secret) error {
 		return nil
 	}
 	var err error
-	if c.Sealed, err = s.Sealer.Seal(h.Name, c.ID, secret); err != nil {
+	if c.Sealed, err = s.Sealer.Seal(c.sealedFor(h.Name), c.ID, secret); err != nil {
 		return unavailable("seal a secret", err)
 	}
 	return nil

@@ -150,12 +150,12 @@ func mayAnswer(h *Host, c *Credential, p Proof) bool {
 	if !slices.Contains(h.Credentials, c.ID) {
 		return false
 	}
-	if p.NeedsSecret() && (c.Sealed == nil || h.SeedOff && c.shared()) {
+	if p.NeedsSecret() && (c.Sealed == nil || h.SeedOff || !c.shared()) {
 		return false
 	}
 	id := p.CredentialID()
 	switch p.(type) {
-	case SignatureProof, CodeProof, AccountProof:
+	case SignatureProof, CodeProof, AccountProof, *TSIGProof:
 		return id == c.ID
 	}
 	// A token has its ID in it. A secret of the user's own has none, but may look so.

@@ -52,13 +52,12 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
 // Kind is what sort of proof a credential answers.
 type Kind string
 
-// All kinds of the data model. There are no TSIG credentials so far; the stores
-// keep all of them.
+// All kinds of credentials.
 const (
 	KindToken   Kind = "token"   // made by us: ID-SECRET; its hash is kept, and for the seed's proof the sealed text
 	KindSeed    Kind = "seed"    // a shared secret of the user's own; it works where the host is named
 	KindEd25519 Kind = "ed25519" // a device's public key
-	KindTSIG    Kind = "tsig"    // a sealed key for UPDATE messages
+	KindTSIG    Kind = "tsig"    // a key for UPDATE messages; its secret is kept sealed
 	KindACME    Kind = "acme"    // an acme-dns account: TXT at _acme-challenge only
 	KindJoin    Kind = "join"    // a one-time code that becomes a key
 )

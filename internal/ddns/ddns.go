@@ -202,7 +202,7 @@ type Touch struct {
 
 // Sealer keeps shared secrets unreadable in a stolen store. Associated data are
 // the host name and the credential ID, so a sealed secret cannot be moved to
-// another row. Safe for concurrent use.
+// another row; a TSIG key, which may serve several hosts, has tsig.invalid for a name. Safe for concurrent use.
 type Sealer interface {
 	Seal(host dnsname.Name, credential string, secret Secret) ([]byte, error)
 	Open(host dnsname.Name, credential string, sealed []byte) (Secret, error)

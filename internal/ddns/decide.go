@@ -319,6 +319,9 @@ func judge(h *Host, conditions []Precondition) *Refusal {
 		}
 		exists := len(addrs)+len(texts) > 0
 		inUse := len(h.A)+len(h.AAAA) > 0
+		if p.Type == TypeTXT {
+			inUse = exists
+		}
 		ok := false
 		switch p.Kind {
 		case RRsetExists:

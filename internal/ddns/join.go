@@ -62,7 +62,7 @@ func newJoin(host dnsname.Name, now time.Time) Created {
 
 // rotates tells whether the credential is one that rotating a host replaces.
 func (c *Credential) rotates() bool {
-	return c.shared() || c.Kind == KindEd25519 || c.Kind == KindJoin
+	return c.shared() || c.Kind == KindTSIG || c.Kind == KindEd25519 || c.Kind == KindJoin
 }
 
 // AddJoin is [Service.Add] with a join code as the first credential: the host

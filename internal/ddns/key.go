@@ -63,12 +63,20 @@ func fresh(h *Host, c *Credential, u Update, now time.Time) *Refusal {
 	return r
 }
 
-// mark is how far accepting an update moves its key's replay mark. One that
-// changes nothing moves it if always, or if it is of the future: else it would
-// still be newer than what others change until then. Pure.
+// mark is how far accepting an update moves its key's replay mark. A signature
+// that changes nothing moves it if always, or if it is of the future: else it would
+// still be newer than what others change until then. Of a TSIG key only what is of
+// the future does, which the next start of the server would take again. Pure.
 func (u Update) mark(c *Credential, now time.Time, always bool) (t Touch) {
-	if p, ok := u.Proof.(SignatureProof); ok && (always || p.Created > now.Unix()) {
-		t.Credential, t.Mark = c.ID, p.Created
+	switch p := u.Proof.(type) {
+	case SignatureProof:
+		if always || p.Created > now.Unix() {
+			t.Credential, t.Mark = c.ID, p.Created
+		}
+	case *TSIGProof:
+		if p.time() > now.Unix() && p.time() > c.Mark {
+			t.Credential, t.Mark = c.ID, p.time()
+		}
 	}
 	return t
 }

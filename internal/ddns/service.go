@@ -48,7 +48,8 @@ type Service struct {
 	}
 	untaken untaken // states that DNS does not take
 	checks  *turns  // of proofs
-	load    *load   // updates at work
+	replays *replays
+	load    *load // updates at work
 	counts  updateCounts
 
 	// What an unknown host's proof is checked against, so that it costs the same.
@@ -70,7 +71,7 @@ func NewService(c Config) (*Service, error) {
 	}
 	s := &Service{
 		Config: c, limits: newLimiter(c.Limits), refusals: newRefusals(), asked: newBuckets[dnsname.Name](askLimit),
-		checks: newTurns(2*runtime.GOMAXPROCS(0), 512*runtime.GOMAXPROCS(0)),
+		replays: newReplays(c.Now()), checks: newTurns(2*runtime.GOMAXPROCS(0), 512*runtime.GOMAXPROCS(0)),
 	}
 	if c.Publisher == nil || c.Deferred { // else an update waits for another system, which has limits of its own
 		s.load = newLoad(updatesPerProcessor * min(runtime.NumCPU(), runtime.GOMAXPROCS(0)))
@@ -129,7 +130,14 @@ var errUnpublished = errors.New("DNS has not confirmed the newest state yet")
 // cost the same and answer the same.
 func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 	began := s.Now()
-	out, err := s.update(ctx, u)
+	do := func() (Outcome, error) { return s.update(ctx, u) }
+	var out Outcome
+	var err error
+	if p, ok := u.Proof.(*TSIGProof); ok {
+		out, err = s.replays.once(p, do)
+	} else {
+		out, err = do()
+	}
 	s.counts.count(u.Door, out, err, s.Now().Sub(began))
 	return out, err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"godwit/internal/dnsname"
+	"godwit/internal/tsig"
 )
 
 // TokenSpec says what a further token is good for. It may narrow the host's
@@ -23,6 +24,9 @@ type TokenSpec struct {
 	Rate     int            // accepted changes in any hour, at most MaxEvents; 0: the host's limit alone
 	Expires  time.Time      // zero: never
 	URLToken bool
+	// TSIG asks for a key for DNS UPDATE messages, of this algorithm; "": none. It
+	// cannot stand in a URL.
+	TSIG tsig.Algorithm
 	// Join asks for a join code: all else is for the key that it becomes. It has
 	// an end of its own, and cannot stand in a URL.
 	Join bool
@@ -40,6 +44,10 @@ func (t TokenSpec) validate(now time.Time) error {
 		return refuse(Malformed, "a type is not one that hosts have", "use A, AAAA, TXT or prefix")
 	case t.Rate < 0 || t.Rate > MaxEvents: // it is counted in the host's history
 		return refuse(Malformed, fmt.Sprintf("the rate is not 0 to %d", MaxEvents), "give the number of changes an hour, or 0 for the host's own limit")
+	case t.TSIG != "" && t.TSIG.Size() == 0:
+		return refuse(Malformed, "there is no such TSIG algorithm", "use hmac-sha256")
+	case t.TSIG != "" && (t.Join || t.URLToken):
+		return refuse(Malformed, "a TSIG key is no join code and does not stand in a URL", "leave join and the URL right out")
 	case t.Join && (!t.Expires.IsZero() || t.URLToken):
 		return refuse(Malformed, "a join code has an end of its own, and a key does not stand in a URL", "leave the expiry and the URL right out")
 	case len(t.Hosts) > MaxGrants:
@@ -66,14 +74,23 @@ func (s *Service) AddToken(ctx context.Context, name dnsname.Name, spec TokenSpe
 			return "", err
 		}
 		what := "token "
-		if spec.Join {
+		switch {
+		case spec.Join:
 			what, out = "join code ", newJoin(name, now)
-		} else {
+		case spec.TSIG != "":
+			what = "TSIG key "
+			var err error
+			if out, err = s.newTSIG(edits[0].Host, spec.TSIG, now); err != nil {
+				return "", err
+			}
+		default:
 			c, token := NewToken(name, now)
-			c.Expires = spec.Expires
 			out = Created{Credential: c, Token: token}
 		}
 		c := out.Credential
+		if !spec.Join {
+			c.Expires = spec.Expires
+		}
 		c.Label, c.Networks, c.Rate = spec.Label, spec.Networks, spec.Rate
 		c.Grants = nil
 		for i := range edits {
@@ -172,12 +189,19 @@ func (s *Service) RotateToken(ctx context.Context, name dnsname.Name, id string,
 			return "", refuse(Malformed, "an acme-dns account is not rotated", "let the client register again, and revoke this one")
 		case !old.rotates():
 			return "", noSuchToken(id, name)
-		case len(old.Grants) > 1 && !old.shared():
+		case len(old.Grants) > 1 && !old.shared() && old.Kind != KindTSIG:
 			return "", refuse(Malformed, "this key serves several hosts", "make a join code for each host, and revoke this one")
 		case !old.Expires.IsZero() && !now.Before(old.Expires):
 			return "", refuse(Malformed, "this credential has expired", "add a new one")
 		}
-		if old.shared() {
+		switch {
+		case old.Kind == KindTSIG:
+			var err error
+			if out, err = s.newTSIG(edits[0].Host, tsig.Algorithm(old.Algorithm), now); err != nil {
+				return "", err
+			}
+			out.Credential.Expires = old.Expires
+		case old.shared():
 			c, token := NewToken(name, now)
 			c.Expires = old.Expires
 			out = Created{Credential: c, Token: token}
@@ -186,7 +210,7 @@ func (s *Service) RotateToken(ctx context.Context, name dnsname.Name, id string,
 					return "", err
 				}
 			}
-		} else {
+		default:
 			out = newJoin(name, now)
 		}
 		c, w := out.Credential, &edits[0].Write
@@ -247,9 +271,9 @@ func (s *Service) SetToken(ctx context.Context, name dnsname.Name, id string, ad
 	_, err := s.changeToken(ctx, name, id, add, func(c *Credential, edits []edit) (string, error) {
 		out = c
 		switch {
-		case c.Kind != KindToken:
-			return "", refuse(Malformed, "only a token serves several hosts, and this credential is none", "make one: godwit host token add NAME --host OTHER")
-		case c.Sealed != nil && len(add) > 0:
+		case c.Kind != KindToken && c.Kind != KindTSIG:
+			return "", refuse(Malformed, "only a token or TSIG key serves several hosts, and this credential is none", "make one: godwit host token add NAME --host OTHER")
+		case c.Kind == KindToken && c.Sealed != nil && len(add) > 0:
 			return "", refuse(Malformed, "this token is also the host's secret for the seed's proof, and no other host may have that",
 				"make another one: godwit host token add NAME --host OTHER, or turn that proof off: godwit host set NAME --seed=off")
 		}

@@ -95,7 +95,7 @@ func (s *Service) ExportHost(h *Host, credentials []*Credential, withSecrets boo
 			Rate: c.Rate, Created: c.Created, Expires: c.Expires, State: c.State, Mark: c.Mark, Label: c.Label,
 		}
 		if withSecrets && c.Sealed != nil {
-			secret, err := s.Sealer.Open(h.Name, c.ID, c.Sealed)
+			secret, err := s.Sealer.Open(c.sealedFor(h.Name), c.ID, c.Sealed)
 			if err != nil {
 				return ExportedHost{}, fmt.Errorf("open the secret %s of %s: %w", c.ID, h.Name, err)
 			}
@@ -300,6 +300,10 @@ func (s *Service) importCredential(ctx context.Context, h *Host, e ExportedCrede
 		return bad("use active or suspended", "credential state %.20q is not known", string(c.State))
 	case !secret.IsZero() && !c.shared() && c.Kind != KindTSIG:
 		return bad("leave the secret out", "a credential of kind %s has no secret", c.Kind)
+	case c.Kind == KindTSIG && !c.tsigAlgorithmKnown():
+		return bad("use hmac-sha256", "TSIG algorithm %.20q is not known", c.Algorithm)
+	case c.Kind == KindTSIG && !secret.IsZero() && tsigSecret(secret) == nil:
+		return bad("give it as the key file has it", "the secret of TSIG key %.20q is not base64", c.ID)
 	case secret.IsZero() && len(c.Verifier) != 32:
 		return bad("export it with --with-secrets", "credential %.20q has neither a secret nor a verifier of 32 octets", c.ID)
 	}
@@ -324,7 +328,7 @@ func (s *Service) importCredential(ctx context.Context, h *Host, e ExportedCrede
 	if err := CheckOwnSecret(secret, 1); err != nil {
 		return nil, err
 	}
-	if c.shared() {
+	if c.shared() || c.Kind == KindTSIG {
 		c.Verifier = hashSecret(secret)
 	}
 	return c, s.seal(h, c, secret)
@@ -333,7 +337,7 @@ func (s *Service) importCredential(ctx context.Context, h *Host, e ExportedCrede
 // grantAlso gives a credential that the store has the one grant of another that
 // claims to be the same. It must be: else whoever wrote the file would take it over.
 func grantAlso(old, c *Credential, secret Secret) (*Credential, error) {
-	if c.shared() && !secret.IsZero() {
+	if (c.shared() || c.Kind == KindTSIG) && !secret.IsZero() {
 		c.Verifier = hashSecret(secret)
 	}
 	if old.Kind != c.Kind || len(old.Verifier) == 0 || subtle.ConstantTimeCompare(old.Verifier, c.Verifier) != 1 {

@@ -299,7 +299,7 @@ func TestImportTakesNothingOver(t *testing.T) {
 		host("a", `{"kind":"token","secret":"`+evil.Reveal()+`"}`),
 		host("b", `{"kind":"token","id":"`+victim.Credential.ID+`","verifier":"`+hash+`","grants":[{"host":"victim.dyn.example.org"}]}`),
 		host("c", `{"kind":"ed25519","id":"`+victim.Credential.ID+`","verifier":"`+base64.StdEncoding.EncodeToString(victim.Credential.Verifier)+`"}`),
-		host("d", `{"kind":"tsig","id":"`+victim.Credential.ID+`","secret":"c2VjcmV0"}`),
+		host("d", `{"kind":"tsig","algorithm":"hmac-sha256","id":"`+victim.Credential.ID+`","secret":"c2VjcmV0"}`),
 		host("e", `{"kind":"token","id":"dddddddd","verifier":"`+hash+`"}`),
 		host("f", `{"kind":"token","id":"dddddddd","verifier":"`+base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("w"), 32))+`"}`),
 		host("g", `{"kind":"token","id":"dddddddd","verifier":"`+hash+`"}`),

@@ -15,15 +15,17 @@ type Update struct {
 	Door   string // for events: "seed", "dyndns2" …
 	Proof  Proof
 	Source Source
-	// Changes to make, all or none. None at all is Auto.
+	// Changes to make, all or none. None at all is Auto, unless Ask is set.
 	Changes []Change
 	// Auto asks for the source address, its family only, besides Changes.
 	Auto bool
+	// Ask asks about the Preconditions alone, if there are no Changes.
+	Ask bool
 	// Preconditions are judged on the state that the change is compared with.
 	Preconditions []Precondition
 }
 
-func (u Update) auto() bool { return u.Auto || len(u.Changes) == 0 }
+func (u Update) auto() bool { return u.Auto || len(u.Changes) == 0 && !u.Ask }
 
 // Op is what a Change does to a set of values.
 type Op uint8
@@ -59,8 +61,10 @@ const (
 // Precondition is a condition on the host's own records that must hold for the
 // update to be made.
 type Precondition struct {
-	Kind  PreconditionKind
-	Type  Type         // A, AAAA or TXT; unused for the two about the name
+	Kind PreconditionKind
+	// Type is A, AAAA or TXT, or 0 for one that hosts do not have. For the two
+	// about the name, TXT is the challenge's name and all else the host's.
+	Type  Type
 	Addrs []netip.Addr // for RRsetEquals
 	Texts []string
 }
@@ -73,4 +77,7 @@ type Outcome struct {
 	// Unconfirmed says why DNS is not known to show the state, which is durable
 	// all the same: it will be published by the repair loop. nil: DNS shows it.
 	Unconfirmed error
+	// Repeated tells that the same signed message was answered before, and nothing
+	// else is known: Before and Host are nil.
+	Repeated bool
 }

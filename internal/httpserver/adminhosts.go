@@ -72,8 +72,18 @@ func (s *Server) addHost(w http.ResponseWriter, r *http.Request) {
 // created answers with a new credential, the one time that its token or join code
 // is shown.
 func (s *Server) created(w http.ResponseWriter, r *http.Request, doing string, c ddns.Created) {
+	var key *api.TSIGKey
+	if !c.TSIGSecret.IsZero() {
+		name, err := c.Credential.TSIGName(c.Host)
+		if err != nil {
+			s.adminFail(w, r, doing, err)
+			return
+		}
+		key = &api.TSIGKey{Name: name.String(), Algorithm: c.Credential.Algorithm, Secret: c.TSIGSecret.Reveal()}
+	}
 	s.adminDone(r.Context(), doing, c.Host.Name.String())
 	reply(w, http.StatusCreated, api.Created{
+		TSIG: key,
 		Host: c.Host.Name.String(), Zone: c.Host.Zone.String(), TTL: c.Host.TTL,
 		Hosts: hostsOf(c.Credential), Credential: c.Credential.ID, Token: c.Token.Reveal(), JoinCode: c.Code.Reveal(), Expires: c.Credential.Expires.UTC(), URL: s.URL,
 	})

@@ -10,6 +10,7 @@ import (
 	"godwit/internal/api"
 	"godwit/internal/ddns"
 	"godwit/internal/dnsname"
+	"godwit/internal/tsig"
 )
 
 // hostState is a host as the API shows it; credentials nil leaves them out.
@@ -77,7 +78,7 @@ func credentialStates(h *ddns.Host, credentials []*ddns.Credential) []api.Creden
 	for _, c := range credentials {
 		grant, _ := c.Grant(h.Name)
 		state := api.Credential{
-			ID: c.ID, Kind: string(c.Kind), Label: c.Label, Networks: c.Networks, Rate: c.Rate,
+			ID: c.ID, Kind: string(c.Kind), Algorithm: c.Algorithm, Label: c.Label, Networks: c.Networks, Rate: c.Rate,
 			Created: c.Created.UTC(), Expires: c.Expires.UTC(), State: string(c.State), URLToken: grant.URLToken,
 			Hosts: hostsOf(c),
 			Seed:  !h.SeedOff && c.Sealed != nil && (c.Kind == ddns.KindToken || c.Kind == ddns.KindSeed),
@@ -178,6 +179,12 @@ func readTokenSpec(in api.TokenSpec) (ddns.TokenSpec, error) {
 	for _, r := range in.Label {
 		if r < ' ' || r == 0x7f || r == utf8.RuneError {
 			return ddns.TokenSpec{}, malformed("the label has control characters", "use printable ones")
+		}
+	}
+	if in.TSIG != "" {
+		var ok bool
+		if out.TSIG, ok = tsig.ParseAlgorithm(in.TSIG); !ok {
+			return ddns.TokenSpec{}, malformed(fmt.Sprintf("TSIG algorithm %q is not known", word(in.TSIG)), "give hmac-sha256, hmac-sha384 or hmac-sha512")
 		}
 	}
 	var err error
