@@ -28,7 +28,7 @@ const modulePath = "godwit"
 var mayImport = []struct{ pkg, list string }{
 	{"dnsname", ""},
 	{"histogram", ""},
-	{"tsig", ""},
+	{"tsig", "dnsname"},
 
 	{"ddns", "dnsname histogram tsig"}, // the core
 	{"ddns/storetest", "ddns dnsname"},
@@ -45,6 +45,7 @@ var mayImport = []struct{ pkg, list string }{
 	{"api", "dnsname"}, // front ends, and the other end of the wire
 	{"httpserver", "api ddns dnsname signature tsig"},
 	{"dnsserver", "ddns dnsname histogram tsig zone"},
+	{"secondary", "dnsname tsig"},
 	{"certificate", "dnsname"},
 	{"lambdaserver", ""},
 	{"signature", ""},
