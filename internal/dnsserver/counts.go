@@ -38,7 +38,7 @@ type Transport struct {
 	Rcodes map[string]uint64
 	// Latency is how long responses took from when their queries were read until
 	// they were handed to the kernel. Those that went with one call count alike,
-	// by the first to be read.
+	// by the first to be read. Transfers are not timed.
 	Latency histogram.Counts
 }
 
