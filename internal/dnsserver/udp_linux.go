@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -159,6 +160,12 @@ func (u *udpSocket) serve(r *responder, now func() time.Time) error {
 			m := &u.in[i]
 			buffer := u.buffers[i][:]
 			reply := r.respond(buffer[:m.len], buffer[:0], u.client(i), false, t)
+			if r.waits {
+				if !r.aside.add(asked{bytes.Clone(buffer[:m.len]), u.client(i), false, t, u.later(i)}) {
+					r.counts.dropped.Add(1)
+				}
+				continue
+			}
 			if len(reply) == 0 {
 				continue
 			}
@@ -229,6 +236,35 @@ func (u *udpSocket) overflowed() uint64 {
 		unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 	})
 	return uint64(info[memDrops])
+}
+
+// later returns what sends a reply to message i from any goroutine, at any time.
+func (u *udpSocket) later(i int) func(reply []byte) {
+	h, from := u.in[i].hdr, u.from[i]
+	var control []byte
+	if h.Control != nil {
+		if u.replyFrom(i, &h); h.Control != nil {
+			control = bytes.Clone(u.oob[i][:h.Controllen])
+		}
+	}
+	return func(reply []byte) {
+		if len(reply) == 0 {
+			return
+		}
+		iov := unix.Iovec{Base: &reply[0]}
+		iov.SetLen(len(reply))
+		m := unix.Msghdr{Name: (*byte)(unsafe.Pointer(&from)), Namelen: h.Namelen, Iov: &iov}
+		m.SetIovlen(1)
+		if len(control) > 0 {
+			m.Control = &control[0]
+			m.SetControllen(len(control))
+		}
+		// An error is the client's: there is nobody to tell.
+		u.raw.Write(func(fd uintptr) bool {
+			_, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&m)), unix.MSG_DONTWAIT)
+			return errno != unix.EAGAIN
+		})
+	}
 }
 
 // client is the address that message i came from.
