@@ -94,7 +94,7 @@ tools: ## fetch the modules and build the tools of go.mod, so that the rest work
 	$(GO) mod download
 	$(GO) build -o /dev/null tool
 	$(GO) build -modfile=packaging/nfpm.mod -o /dev/null tool
-	$(GO) build -modfile=e2e/pebble.mod -o /dev/null tool
+	$(GO) build -modfile=e2e/pebble.mod -o /dev/null tool ./e2e/testdata/goacmedns
 
 clean: ## remove what was built
 	rm -rf bin dist .cache

@@ -70,4 +70,5 @@ func TestAWSRouters(t *testing.T) {
 	if !doors["dyndns2"] || !doors["duckdns"] || !doors["dynv6"] || !doors["token-url"] {
 		t.Errorf("the doors in the history are %v", doors)
 	}
+	awsChallenges(t, s)
 }

@@ -36,8 +36,8 @@ type clientRig struct {
 	dns    *resolver
 }
 
-// newClientRig starts a daemon, and a relay if behind is set.
-func newClientRig(t testing.TB, behind bool) *clientRig {
+// newClientRig starts a daemon, with more flags, and a relay if behind is set.
+func newClientRig(t testing.TB, behind bool, flags ...string) *clientRig {
 	t.Helper()
 	r := &clientRig{TB: t, scheme: "https", dir: t.TempDir(), https: freePort(t)}
 	ca, cert, key, err := makeCertificates("localhost", net.IPv4(127, 0, 0, 1))
@@ -45,7 +45,7 @@ func newClientRig(t testing.TB, behind bool) *clientRig {
 		t.Fatal(err)
 	}
 	r.ca = r.write("ca.pem", string(ca))
-	args := []string{"--https", v4(r.https), "--tls-cert", r.write("cert.pem", string(cert)), "--tls-key", r.write("key.pem", string(key)), "--url", "https://ddns.example.com", "--log-level", "debug"}
+	args := append(flags, "--https", v4(r.https), "--tls-cert", r.write("cert.pem", string(cert)), "--tls-key", r.write("key.pem", string(key)), "--url", "https://ddns.example.com", "--log-level", "debug")
 	if behind {
 		args = append(args, "--trusted-proxy", "127.0.0.1")
 	}

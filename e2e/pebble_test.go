@@ -33,27 +33,40 @@ type pebble struct {
 	cmd       *exec.Cmd
 }
 
-// buildPebble builds it once, from a module file of its own.
-var buildPebble = sync.OnceValues(func() (string, error) {
-	program := filepath.Join(os.Getenv(binariesEnv), "pebble")
-	cmd := exec.Command("go", "build", "-modfile=e2e/pebble.mod", "-o", program, "github.com/letsencrypt/pebble/v2/cmd/pebble")
+// buildPebble and buildGoACMEDNS build each once, from a module file of their own.
+var (
+	buildPebble    = sync.OnceValues(func() (string, error) { return buildForeign("pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble") })
+	buildGoACMEDNS = sync.OnceValues(func() (string, error) { return buildForeign("goacmedns", "./e2e/testdata/goacmedns") })
+)
+
+func buildForeign(name, source string) (program string, err error) {
+	program = filepath.Join(os.Getenv(binariesEnv), name)
+	cmd := exec.Command("go", "build", "-modfile=e2e/pebble.mod", "-o", program, source)
 	cmd.Dir, cmd.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
 	return program, nil
-})
+}
+
+// needBuilt is what such a build made.
+func needBuilt(t *testing.T, name string, build func() (string, error)) string {
+	t.Helper()
+	program, err := build()
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("this test needs %s, which go build makes: %v", name, err)
+		}
+		t.Skipf("needs %s, which go build makes: %v", name, err)
+	}
+	return program
+}
 
 // newPebble makes one that is not started yet. tlsPort is where it looks for
 // tls-alpn-01 challenges.
 func newPebble(t *testing.T, tlsPort int) *pebble {
 	t.Helper()
-	if _, err := buildPebble(); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("this test needs pebble, which go build makes: %v", err)
-		}
-		t.Skipf("needs pebble, which go build makes: %v", err)
-	}
+	needBuilt(t, "pebble", buildPebble)
 	ca, cert, key, err := makeCertificates("ca.example", net.IPv4(127, 0, 0, 1))
 	if err != nil {
 		t.Fatal(err)

@@ -24,6 +24,7 @@ busybox   busybox          tests run the shell client in its shell and with its 
 wget      wget             tests run the shell client with it, and update hosts
 ddclient  ddclient         tests update hosts with it
 inadyn    inadyn           tests update hosts with it
+lego      lego             a test gets a certificate for a host with it
 nginx     nginx            tests put it in front as a reverse proxy
 caddy     caddy            tests put it in front as a reverse proxy
 haproxy   haproxy          tests put it in front as a reverse proxy

@@ -19,7 +19,7 @@ type hostSetupCommand struct {
 	targetFlags
 	jsonFlag
 	Name     hostName      `arg:"" help:"Name of the host."`
-	For      string        `placeholder:"CLIENT" help:"What is to keep the host up to date. Without it all clients are listed."`
+	For      string        `placeholder:"CLIENT" help:"What is to keep the host up to date, or to get certificates for it. Without it all clients are listed."`
 	NewToken bool          `help:"Make a token, or a join code, for that client and no more than it needs, and print it in its place: it is shown this once."`
 	Wait     bool          `help:"Then wait for a request, and say what is wrong with it. The exit code is 0 if it was accepted."`
 	Timeout  time.Duration `default:"10m" placeholder:"TIME" help:"How long to wait: 10m."`
@@ -34,6 +34,7 @@ Examples:
     godwit host setup nas.dyn.example.com
     godwit host setup fritz.dyn.example.com --for fritzbox --new-token --wait
     godwit host setup pi.dyn.example.com --for ddclient
+    godwit host setup nas.dyn.example.com --for lego --new-token
     godwit host setup nas.dyn.example.com --wait --timeout 1h`
 }
 
@@ -189,8 +190,11 @@ func (c hostSetupCommand) make(a *app, server *client.Client, host api.HostState
 	key := api.TSIGKey{Name: yourKey, Algorithm: "hmac-sha256", Secret: yourSecret}
 	if c.NewToken {
 		spec := api.TokenSpec{Label: guide.name, Join: guide.proof == byJoin, URLToken: guide.proof == byURL, Types: []string{"A", "AAAA"}}
+		if guide.types != nil {
+			spec.Types = guide.types
+		}
 		if guide.proof == byTSIG {
-			spec.TSIG, spec.Types = "hmac-sha256", guide.types
+			spec.TSIG = "hmac-sha256"
 		}
 		if guide.prefix {
 			spec.Types = append(spec.Types, "prefix")
@@ -269,6 +273,9 @@ func (c hostSetupCommand) warn(a *app, s *setup, host api.HostState, guide *setu
 	}
 	if guide.free && host.Source == api.SourceMatch {
 		warn("It sends addresses of both families over one connection, and the host takes only the request's own: godwit host set %s --source free%s", name, target)
+	}
+	if slices.Equal(guide.types, []string{"TXT"}) && strings.HasPrefix(host.Host, "*.") {
+		warn("The values for a wildcard's certificate stand below the name without the star: use %s, which is to be a host too.", host.Host[2:])
 	}
 	if host.Suspended {
 		warn("The host is suspended, so every request is refused: godwit host set %s --suspended=off%s", name, target)

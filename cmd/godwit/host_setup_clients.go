@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // setupClient is a client of others, or one of ours, and how it is told of a host.
 //
 // In the texts {HOST} is the host, {URL} the server's URL, {SERVER} that without
@@ -10,7 +12,7 @@ package main
 type setupClient struct {
 	name, title string
 	proof       setupProof
-	types       []string // of records that its key may set, where the proof is byTSIG
+	types       []string // of records that its token or key may set; nil: A and AAAA
 	prefix      bool     // it can send the delegated prefix
 	free        bool     // one connection brings both families, so the host must take addresses that are not the request's
 	steps       []string
@@ -44,7 +46,9 @@ const (
 // setupClients are in the order in which they are listed. The menus are as the
 // devices are known to have them, and differ a little between versions;
 // docs/protocols.md says what each sends.
-func setupClients() []setupClient { return append(httpClients(), tsigClients()...) }
+func setupClients() []setupClient {
+	return slices.Concat(httpClients(), tsigClients(), certificateClients())
+}
 
 func httpClients() []setupClient {
 	return []setupClient{

@@ -33,21 +33,21 @@ func tsigClients() []setupClient {
 	)
 	return []setupClient{
 		{
-			name: "nsupdate", title: "nsupdate (BIND)", proof: byTSIG, types: []string{"A", "AAAA"},
+			name: "nsupdate", title: "nsupdate (BIND)", proof: byTSIG,
 			steps:    []string{"Put the key into the file; nobody else may read it", "Run this whenever the address has changed, with the address in place of ADDRESS"},
 			file:     [2]string{"/etc/godwit.key", keyFile},
 			commands: []string{"chmod 600 /etc/godwit.key", `printf 'server {DNS} {PORT}\nzone {ZONE}\nupdate delete {HOST} A\nupdate add {HOST} {TTL} A ADDRESS\nsend\n' | nsupdate -v -k /etc/godwit.key`},
 			notes:    []string{addresses},
 		},
 		{
-			name: "knsupdate", title: "knsupdate (Knot DNS)", proof: byTSIG, types: []string{"A", "AAAA"},
+			name: "knsupdate", title: "knsupdate (Knot DNS)", proof: byTSIG,
 			steps:    []string{"Put the key into the file; nobody else may read it", "Run this whenever the address has changed, with the address in place of ADDRESS"},
 			file:     [2]string{"/etc/godwit.key", "{ALGORITHM}:{KEY}:{SECRET}\n"},
 			commands: []string{"chmod 600 /etc/godwit.key", `printf 'server {DNS} {PORT}\nzone {ZONE}\ndel {HOST} A\nadd {HOST} {TTL} A ADDRESS\nsend\n' | knsupdate -v -k /etc/godwit.key`},
 			notes:    []string{addresses},
 		},
 		{
-			name: "openwrt-nsupdate", title: "OpenWrt (ddns-scripts-nsupdate)", proof: byTSIG, types: []string{"A", "AAAA"},
+			name: "openwrt-nsupdate", title: "OpenWrt (ddns-scripts-nsupdate)", proof: byTSIG,
 			steps: []string{"Install: opkg install ddns-scripts-nsupdate (from 25.12 on: apk add ddns-scripts-nsupdate)", "Put this into the file; for IPv6 a second section with use_ipv6 '1' and the interface wan6", "Start it"},
 			file: [2]string{"/etc/config/ddns", `config service 'godwit4'
 	option enabled '1'
@@ -86,7 +86,7 @@ dns_rfc2136_algorithm = {ALGORITHM_UPPER}
 			notes:    []string{"The key may set challenge values and nothing else."},
 		},
 		{
-			name: "ddclient-nsupdate", title: "ddclient, by nsupdate", proof: byTSIG, types: []string{"A", "AAAA"},
+			name: "ddclient-nsupdate", title: "ddclient, by nsupdate", proof: byTSIG,
 			steps: []string{"Put the key into /etc/godwit.key, nobody else may read it:  key \"{KEY}\" { algorithm {ALGORITHM}; secret \"{SECRET}\"; };", "Put this into the file, and start it"},
 			file: [2]string{"/etc/ddclient.conf", `daemon=300
 use=web, web={URL}/nic/checkip
