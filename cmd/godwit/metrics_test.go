@@ -208,3 +208,16 @@ func TestMetricsWithoutDNS(t *testing.T) {
 		t.Errorf("%s\n%s", response.Status, text)
 	}
 }
+
+// TestMetricsWithoutStore: what can be told is told when the store cannot be
+// asked, for somebody is about to look why.
+func TestMetricsWithoutStore(t *testing.T) {
+	d, _ := start(t)
+	if err := d.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	response, text := fetch(t, overSocket(d.bound.Admin[0]), "http://localhost/metrics")
+	if response.StatusCode != http.StatusOK || strings.Contains(text, "godwit_store_hosts") || !strings.Contains(text, "\ngodwit_dns_tcp_connections_total 0\n") {
+		t.Errorf("%s\n%s", response.Status, text)
+	}
+}

@@ -25,8 +25,10 @@ import (
 	"godwit/internal/dnsserver"
 	"godwit/internal/httpserver"
 	"godwit/internal/publish/authority"
+	"godwit/internal/secondary"
 	"godwit/internal/signature"
 	"godwit/internal/store/sqlite"
+	"godwit/internal/tsig"
 )
 
 type serveCommand struct {
@@ -103,6 +105,9 @@ func checkSettings(a *app, settings *config.Serve) error {
 	if err := errors.Join(d.readFiles(), d.makeZones()); err != nil {
 		return err
 	}
+	if err := d.makeSecondaries(); err != nil {
+		return err
+	}
 	if err := d.makeCertificate(); err != nil {
 		return err
 	}
@@ -130,8 +135,11 @@ type daemon struct {
 	proof       string                  // how that hears whose the names are
 	adminToken  [32]byte                // hash; zero: none
 
-	store     *sqlite.Store
-	authority *authority.Authority
+	store        *sqlite.Store
+	authority    *authority.Authority
+	secondaries  *secondary.Set // nil: none may follow
+	transferKeys []tsig.Key
+
 	hosted    []awsstack.Zone // where the zones are, if they are in Route 53
 	service   *ddns.Service
 	dns       *dnsserver.Server // nil: no DNS listener
@@ -154,6 +162,9 @@ func open(ctx context.Context, settings *config.Serve, log *slog.Logger) (_ *dae
 		return nil, err
 	}
 	if err := d.makeZones(); err != nil {
+		return nil, err
+	}
+	if err := d.makeSecondaries(); err != nil {
 		return nil, err
 	}
 	if err := d.makeCertificate(); err != nil {
@@ -240,6 +251,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	group.Go(func() error { return d.http.Serve(ctx, listeners...) })
 	group.Go(func() error { d.service.Run(ctx); return nil })
 	group.Go(func() error { d.inspect(ctx); return nil })
+	if d.secondaries != nil {
+		group.Go(func() error { d.secondaries.Run(ctx); return nil })
+	}
 	group.Go(func() error { d.reload(ctx); return nil })
 	if d.automatic != nil {
 		group.Go(func() error { d.automatic.Run(ctx); return nil })

@@ -25,9 +25,9 @@ func (d *daemon) listenDNS(ctx context.Context) (err error) {
 	if len(addresses) == 0 {
 		return nil
 	}
-	d.dns, err = dnsserver.New(ctx, dnsserver.Config{
-		Zones: d.authority.Zones(), Addresses: addresses, ResponsesPerSecond: d.settings.ResponsesPerSecond,
-	})
+	c := dnsserver.Config{Zones: d.authority.Zones(), Addresses: addresses, ResponsesPerSecond: d.settings.ResponsesPerSecond, Updater: d.service}
+	d.transfers(&c)
+	d.dns, err = dnsserver.New(ctx, c)
 	if err != nil {
 		return explainBind("dns", err)
 	}

@@ -180,9 +180,10 @@ func joinAddresses(list []netip.Addr) string {
 // zones is what the admin API tells of the zones.
 func (d *daemon) zones() []api.Zone {
 	var out []api.Zone
+	followers := d.followers()
 	for _, z := range d.authority.List() {
 		out = append(out, api.Zone{Apex: z.Apex().String(), Serial: z.Serial(), Hosts: z.Hosts(),
-			NameServers: nameServersOf(d.authority.Zones(), z)})
+			NameServers: nameServersOf(d.authority.Zones(), z), Secondaries: followers[z.Apex().String()]})
 	}
 	for _, hosted := range d.hosted {
 		i := slices.IndexFunc(out, func(z api.Zone) bool { return z.Apex == hosted.Apex.String() })

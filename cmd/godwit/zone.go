@@ -3,7 +3,11 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+	"time"
+
+	"godwit/internal/api"
 )
 
 type zoneCommand struct {
@@ -18,6 +22,8 @@ type zoneListCommand struct {
 func (zoneListCommand) Help() string {
 	return `A zone is reached when its parent delegates to it: put the NS records that are printed
 into the parent zone, and the addresses (glue) where a name server is inside of the zone itself.
+Of secondaries (serve --secondary) it says what they were told, and what they have got since the
+server started.
 
 Examples:
 
@@ -52,6 +58,10 @@ func (c zoneListCommand) Run(a *app) error {
 		t.add(z.Apex, serial, quantity(z.Hosts, "name"), strings.Join(names, " "))
 	}
 	t.flush()
+	if slices.ContainsFunc(zones, func(z api.Zone) bool { return len(z.Secondaries) > 0 }) {
+		a.print("")
+		printSecondaries(a, zones)
+	}
 	for _, z := range zones {
 		a.print("\nThe parent of %s needs:\n", z.Apex)
 		for _, line := range delegation(z.Apex, z.NameServers) {
@@ -59,6 +69,31 @@ func (c zoneListCommand) Run(a *app) error {
 		}
 	}
 	return nil
+}
+
+// printSecondaries says how far each secondary follows each zone.
+func printSecondaries(a *app, zones []api.Zone) {
+	t := newTable(a.stdout, "ZONE", "SECONDARY", "HAS SERIAL", "LAST TRANSFER", "LAST NOTIFY ACKNOWLEDGED")
+	when := func(at time.Time) string {
+		if at.IsZero() {
+			return "-"
+		}
+		return at.UTC().Format(time.RFC3339)
+	}
+	for _, z := range zones {
+		for _, s := range z.Secondaries {
+			has, transfer, notified := "-", when(s.Transferred), when(s.Notified)
+			if s.Serial != 0 {
+				has = fmt.Sprint(s.Serial)
+				transfer += " (" + s.Transfer + ")"
+			}
+			if s.Problem != "" {
+				notified += "; " + s.Problem
+			}
+			t.add(z.Apex, s.Address, has, transfer, notified)
+		}
+	}
+	t.flush()
 }
 
 // delegation is what the parent zone needs, as lines of a zone file.

@@ -288,6 +288,22 @@ type Zone struct {
 	Serial      uint32   `json:"serial"` // SOA serial; 0: DNS is answered elsewhere
 	Hosts       int      `json:"hosts"`
 	NameServers []string `json:"name_servers"` // never null
+	// Secondaries are those that are told of the zone's changes.
+	Secondaries []Secondary `json:"secondaries,omitempty"`
+}
+
+// Secondary is a name server that follows a zone. A zero time is never.
+type Secondary struct {
+	Address string `json:"address"` // with its port
+	// Notified is when it last acknowledged a NOTIFY; Problem says why it has not
+	// acknowledged the last one.
+	Notified time.Time `json:"notified,omitzero"`
+	Problem  string    `json:"problem,omitempty"`
+	// Transferred is when it last asked for what is new, and Serial the one that it
+	// has had since; Transfer is axfr, ixfr, or none if there was nothing new.
+	Transferred time.Time `json:"transferred,omitzero"`
+	Transfer    string    `json:"transfer,omitempty"`
+	Serial      uint32    `json:"serial,omitempty"`
 }
 
 // Zones are all zones.

@@ -60,6 +60,11 @@ type Serve struct {
 	NameServers []NameServer
 	// ZoneFiles hold static records, by apex.
 	ZoneFiles map[dnsname.Name]string
+	// Secondaries are told of changes. Who has a key of TSIGKeyFiles gets zones, and
+	// Catalog, which lists them; zero: there is none.
+	Secondaries  []Secondary
+	TSIGKeyFiles []string
+	Catalog      dnsname.Name
 	// Route53 tells to publish there; HostedZones are the IDs of hosted zones by
 	// apex, of those that are given.
 	Route53     bool

@@ -192,6 +192,17 @@ func TestRefused(t *testing.T) {
 		{name: "hosted zone for nothing", args: append(zone, "--hosted-zone", "dyn.example.org=Z1"), want: "--hosted-zone: nothing is published in Route 53; add --publish route53, or leave the hosted zone out"},
 		{name: "hosted zone of another", args: append(zone, "--publish", "route53", "--hosted-zone", "example.net=Z1"), want: "--hosted-zone: example.net is not one of the zones; add --zone example.net, or leave its hosted zone out"},
 		{name: "hosted zone", args: append(zone, "--publish", "route53", "--hosted-zone", "dyn.example.org"), want: `"dyn.example.org" is not a zone, =, and the ID of a hosted zone; give it as in --hosted-zone dyn.example.com=Z0123456789ABC`},
+		{name: "secondary without a key", args: append(zone, "--secondary", "192.0.2.2"), want: "--secondary: zones are given only to who has a TSIG key; make a key: (umask 077; tsig-keygen transfer >transfer.key), then add --tsig-key-file transfer.key"},
+		{name: "secondary by name", args: append(zone, "--secondary", "ns2.example.org"), want: `--secondary: "ns2.example.org" is not an IP address with or without a port; give it as in --secondary 192.0.2.2=transfer`},
+		{name: "secondary nowhere", args: append(zone, "--secondary", "[::]:53"), want: "--secondary: [::]:53 is no place where a name server listens; give it as in --secondary 192.0.2.2=transfer"},
+		{name: "secondary twice", args: append(zone, "--secondary", "192.0.2.2,192.0.2.2:53=k"), want: "--secondary: secondary 192.0.2.2:53 is there twice; name it once"},
+		{name: "secondary with a bad key name", args: append(zone, "--secondary", "192.0.2.2=a..b"), want: "--secondary: the TSIG key's name: "},
+		{name: "secondary of Route 53", args: append(zone, "--publish", "route53", "--secondary", "192.0.2.2"), want: "--secondary: Route 53 answers for the zones, so no secondary can follow this server; leave it out, or --publish route53"},
+		{name: "keys without DNS", args: append(zone, "--dns", "off", "--tsig-key-file", "k"), want: "--tsig-key-file: there is no DNS listener that a secondary could get a zone from; add one, for example --dns 0.0.0.0:53"},
+		{name: "keys twice", args: append(zone, "--tsig-key-file", "/k", "--tsig-key-file", "/k"), want: "--tsig-key-file: /k is there twice; name it once"},
+		{name: "catalog without a key", args: append(zone, "--catalog", "catalog.example.org"), want: "--catalog: zones are given only to who has a TSIG key; make a key: (umask 077; tsig-keygen transfer >transfer.key), then add --tsig-key-file transfer.key"},
+		{name: "catalog that is a zone", args: append(zone, "--tsig-key-file", "/k", "--catalog", "dyn.example.org"), want: "--catalog: dyn.example.org is one of the zones; give the catalog a name of its own, for example --catalog catalog.dyn.example.org"},
+		{name: "catalog that is a wildcard", args: append(zone, "--tsig-key-file", "/k", "--catalog", "*.example.org"), want: "--catalog: *.example.org cannot be a catalog's name; give it as in --catalog catalog.example.com"},
 		{name: "two hosted zones", args: append(zone, "--publish", "route53", "--hosted-zone", "dyn.example.org=Z1,dyn.example.org=Z2"), want: "zone dyn.example.org has two hosted zones; give the one that its parent delegates to"},
 		{name: "no listener beside Route 53", args: append(zone, "--publish", "route53", "--http", "off"), want: "--dns: all listeners are off"},
 		{name: "proxy bits", args: append(zone, "--trusted-proxy", "192.0.2.1/24"), want: "--trusted-proxy: 192.0.2.1/24 has bits set beyond its length; did you mean 192.0.2.0/24?"},
@@ -326,6 +337,26 @@ func TestRoute53(t *testing.T) {
 
 // TestTLSAuto: the certificate is for the URL's name first, and what is printed
 // means the same.
+func TestSecondaries(t *testing.T) {
+	s, err := config.LoadServe(parse(t, "--zone", "dyn.example.org", "--tsig-key-file", "/etc/godwit/k", "--catalog", "Catalog.example.org",
+		"--secondary", "192.0.2.2", "--secondary", "[2001:db8::2]:5353=Transfer.", "--secondary", "2001:db8::3=other,198.51.100.1:54"), environment(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"192.0.2.2:53 ", "[2001:db8::2]:5353 transfer", "[2001:db8::3]:53 other", "198.51.100.1:54 "}
+	var got []string
+	for _, one := range s.Secondaries {
+		key := ""
+		if !one.Key.IsZero() {
+			key = one.Key.String()
+		}
+		got = append(got, one.Addr.String()+" "+key)
+	}
+	if !slices.Equal(got, want) || s.Catalog.String() != "catalog.example.org" || !slices.Equal(s.TSIGKeyFiles, []string{"/etc/godwit/k"}) {
+		t.Errorf("%q, %s, %q", got, s.Catalog, s.TSIGKeyFiles)
+	}
+}
+
 func TestTLSAuto(t *testing.T) {
 	s, err := config.LoadServe(parse(t, "--zone", "dyn.example.org", "--https", "127.0.0.1:443", "--tls", "auto", "--url", "https://DDNS.dyn.example.org:8443",
 		"--tls-name", "dyn.example.org,ddns.dyn.example.org", "--tls-email", "op@example.org", "--tls-key-type", "rsa",

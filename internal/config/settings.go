@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -36,6 +35,9 @@ type Flags struct {
 	URL      *string  `name:"url" placeholder:"URL" help:"How clients reach this server, for the set-ups that are printed. Default: the first listener."`
 	NS       []string `name:"ns" sep:"none" placeholder:"NAME[=ADDR,...]" help:"A name server of the zones, with its addresses if it is in one of them (repeatable). Default: ns.ZONE at the DNS listeners."`
 	ZoneFile []string `name:"zone-file" sep:"none" placeholder:"ZONE=FILE" help:"Static records of a zone: MX, TXT, CAA, glue ... (repeatable)."`
+	Second   []string `name:"secondary" sep:"none" placeholder:"ADDR[:PORT][=KEY]" help:"Tell this name server when a zone changes (NOTIFY), signed with that TSIG key (repeatable). Default port: 53; default key: the only one."`
+	KeyFile  []string `name:"tsig-key-file" sep:"none" placeholder:"FILE" help:"TSIG keys as tsig-keygen prints them (repeatable). Who has one of them gets zones by AXFR and IXFR."`
+	Catalog  *string  `placeholder:"NAME" help:"List the zones in a catalog zone of this name (RFC 9432), from which secondaries learn of new ones. Default: none."`
 	Publish  *string  `placeholder:"WHERE" help:"authority: answer DNS here. route53: publish in Route 53, with the credentials of the AWS configuration. Default: authority."`
 	Hosted   []string `name:"hosted-zone" sep:"none" placeholder:"ZONE=ID" help:"The Route 53 hosted zone of a zone (repeatable). Default: the public one of that name."`
 	Proxy    []string `name:"trusted-proxy" sep:"none" placeholder:"CIDR" help:"Believe this proxy when it says where a request came from (repeatable)."`
@@ -190,6 +192,15 @@ var settings = []setting{
 	{name: "zone-file", example: "--zone-file dyn.example.com=/etc/godwit/dyn.example.com.zone", list: true,
 		flag:  func(f *Flags) []string { return f.ZoneFile },
 		parse: func(s *Serve, v []string) ([]string, error) { return parseZoneFiles(s, v) }},
+	{name: "secondary", example: "--secondary 192.0.2.2=transfer", list: true, commas: true,
+		flag:  func(f *Flags) []string { return f.Second },
+		parse: func(s *Serve, v []string) ([]string, error) { return parseSecondaries(s, v) }},
+	{name: "tsig-key-file", example: "--tsig-key-file /etc/godwit/transfer.key", list: true,
+		flag:  func(f *Flags) []string { return f.KeyFile },
+		parse: func(s *Serve, v []string) ([]string, error) { return parseKeyFiles(s, v) }},
+	{name: "catalog", example: "--catalog catalog.example.com",
+		flag:  func(f *Flags) []string { return one(f.Catalog) },
+		parse: func(s *Serve, v []string) ([]string, error) { return parseCatalog(s, v) }},
 	{name: "publish", example: "--publish route53",
 		flag:     func(f *Flags) []string { return one(f.Publish) },
 		fallback: always("authority"),
@@ -300,38 +311,6 @@ func parsePath(field *string, values []string) ([]string, error) {
 	path, err := filepath.Abs(values[0])
 	*field = path
 	return []string{path}, err
-}
-
-// parseListeners takes IP addresses with ports. ":53" is all addresses of both
-// families, "localhost:53" both loopback addresses; other names are refused,
-// because a name's addresses may change and a listener's do not.
-func parseListeners(field *[]netip.AddrPort, values []string) ([]string, error) {
-	if len(values) == 1 && values[0] == off {
-		return values, nil
-	}
-	var texts []string
-	for _, v := range values {
-		hosts := []string{""}
-		rest := v
-		if port, ok := strings.CutPrefix(v, "localhost:"); ok {
-			hosts, rest = []string{"127.0.0.1:", "[::1]:"}, port
-		} else if port, ok := strings.CutPrefix(v, ":"); ok {
-			hosts, rest = []string{"0.0.0.0:", "[::]:"}, port
-		}
-		for _, host := range hosts {
-			a, err := netip.ParseAddrPort(host + rest)
-			if err != nil {
-				if v == off {
-					return nil, fmt.Errorf("off cannot stand beside addresses")
-				}
-				return nil, fmt.Errorf("%q is not an IP address with a port", v)
-			}
-			a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-			*field = append(*field, a)
-			texts = append(texts, a.String())
-		}
-	}
-	return texts, nil
 }
 
 func parseURL(s *Serve, values []string) ([]string, error) {
@@ -515,6 +494,9 @@ func (s *Serve) check() error {
 	if err := s.checkListeners(bad); err != nil {
 		return err
 	}
+	if err := s.checkSecondaries(bad); err != nil {
+		return err
+	}
 	for apex := range s.HostedZones {
 		if !slices.Contains(s.Zones, apex) {
 			return bad("hosted-zone", fmt.Sprintf("%s is not one of the zones", apex), "add --zone "+apex.String()+", or leave its hosted zone out")
@@ -555,40 +537,4 @@ func (s *Serve) noDNS() {
 	s.DNS = nil
 	i := slices.IndexFunc(s.Sources, func(src Source) bool { return src.Name == "dns" })
 	s.Sources[i].Values = []string{off}
-}
-
-// checkListeners refuses two listeners that would want the same port.
-func (s *Serve) checkListeners(bad func(name, why, fix string) error) error {
-	type listener struct {
-		setting string
-		at      netip.AddrPort
-	}
-	var all []listener
-	for _, group := range []struct {
-		setting string
-		at      []netip.AddrPort
-	}{{"http", s.HTTP}, {"https", s.HTTPS}, {"dns", s.DNS}, {"admin", []netip.AddrPort{s.Admin}}} {
-		for _, at := range group.at {
-			if at.IsValid() {
-				all = append(all, listener{group.setting, at})
-			}
-		}
-	}
-	for i, a := range all {
-		for _, b := range all[:i] {
-			if overlap(a.at, b.at) {
-				return bad(a.setting, fmt.Sprintf("%s overlaps with %s of --%s", a.at, b.at, b.setting), "give one of them another port or address")
-			}
-		}
-	}
-	return nil
-}
-
-// overlap tells whether two listeners want the same port of one address. The
-// families are apart: IPv6 listeners are bound for IPv6 alone.
-func overlap(a, b netip.AddrPort) bool {
-	if a.Port() != b.Port() || a.Port() == 0 || a.Addr().Is4() != b.Addr().Is4() {
-		return false
-	}
-	return cmp.Compare(a.Addr().String(), b.Addr().String()) == 0 || a.Addr().IsUnspecified() || b.Addr().IsUnspecified()
 }

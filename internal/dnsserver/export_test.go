@@ -3,6 +3,9 @@ package dnsserver
 import (
 	"net/netip"
 	"time"
+
+	"godwit/internal/ddns"
+	"godwit/internal/dnsname"
 )
 
 // NewTestResponder is a responder alone, with the default settings and a limit
@@ -13,4 +16,11 @@ func NewTestResponder(zones Zones, perSecond int) func(query, out []byte, client
 		r.limiter = newLimiter(perSecond, time.Unix(1_800_000_000, 0))
 	}
 	return r.respond
+}
+
+// ReadUpdate reads a message that ends where its TSIG record would begin.
+func ReadUpdate(msg []byte, serves func(dnsname.Name) bool) (rcode uint16, host dnsname.Name, changes []ddns.Change, asked []ddns.Precondition) {
+	var m updateMessage
+	rcode = m.read(msg, len(msg), serves)
+	return rcode, m.host, m.changes, m.asked
 }

@@ -41,6 +41,13 @@ type responder struct {
 	writer    zone.Writer
 	reply     reply
 
+	// aside takes what may have to wait for the store, and updater is what it waits
+	// for: a responder has one of them, or neither. waits tells that respond left the
+	// query to be set aside.
+	aside   *aside
+	updater Updater
+	waits   bool
+
 	transfers    Transfers           // nil: there are none
 	transferKeys map[string]tsig.Key // by name in lower-case wire form
 	transferred  func(Transferred)   // nil: nobody wants to know
@@ -66,17 +73,16 @@ type reply struct {
 // It neither keeps nor returns query's memory otherwise, and it allocates
 // nothing unless the query has a TSIG record or the answer a DNAME.
 //
-// A query by TCP for a transfer is not answered here but left in r.transfer.
+// A query by TCP for a transfer is not answered here but left in r.transfer. What
+// has to be set aside is not answered either: r.waits.
 func (r *responder) respond(query, out []byte, client netip.Addr, tcp bool, now time.Time) []byte {
-	return r.respondRead(r.query.read(query, tcp), query, out, client, tcp, now)
-}
-
-// respondRead is respond for a query that has been read into r.query, with this
-// verdict.
-func (r *responder) respondRead(verdict verdict, query, out []byte, client netip.Addr, tcp bool, now time.Time) []byte {
 	q := &r.query
+	if r.waits = r.aside != nil && isUpdate(query); r.waits {
+		return nil
+	}
 	r.reply.source, r.reply.extended, r.reply.compact, r.reply.known = nil, noExtendedError, false, false
 	r.reply.client, r.reply.now = client, now
+	verdict := q.read(query, tcp)
 	if verdict == dropIt {
 		r.counts.dropped.Add(1)
 		return nil
@@ -86,7 +92,7 @@ func (r *responder) respondRead(verdict verdict, query, out []byte, client netip
 			r.counts.cookies.Add(1)
 		}
 	}
-	if out = r.answer(verdict, query, out, tcp, now); r.transfer != nil {
+	if out = r.answer(verdict, query, out, tcp, now); r.transfer != nil || r.waits {
 		return nil
 	}
 	if r.limiter != nil && !r.proven(tcp) {

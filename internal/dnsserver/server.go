@@ -1,5 +1,5 @@
 // Package dnsserver answers DNS questions by UDP and TCP from zones that it is
-// given (RFC 1034, 1035, 6891, 7766, 7828, 7873, 8906, 8914 and
+// given (RFC 1034, 1035, 2136, 6891, 7766, 7828, 7873, 8906, 8914 and
 // 9018).
 //
 // A query is read in place, the zone writes its answer behind the question, and
@@ -9,9 +9,9 @@
 //
 // On Linux there is one UDP socket per processor and address (SO_REUSEPORT),
 // each with a goroutine that takes up to 64 queries with one system call and
-// sends their answers with another. What the answers of a batch need from memory
-// is fetched for all of them at once. When nothing comes a thread waits in the
-// kernel. Elsewhere net.UDPConn does the work.
+// sends their answers with another; when nothing comes it waits in the runtime's
+// poller, which costs less at rest than a thread that blocks. Elsewhere net.UDPConn
+// does the work.
 //
 // With Config.ResponsesPerSecond one response goes by UDP to one network only so
 // often, so that queries with forged source addresses harm nobody. Every second
@@ -25,6 +25,13 @@
 // 8945). A transfer is a cut of the zone, which goes on changing; it waits for its
 // turn, and each of its messages has a time limit, so that slow secondaries neither
 // hold up updates nor hold on to memory for ever.
+//
+// UPDATE messages (RFC 2136), and queries that are signed with the keys of those
+// who send them, are set aside for goroutines of their own, because their keys and
+// hosts are in a store that may have to be waited for: no other question waits
+// with them. Their number is bounded. Beyond it, and when as many more wait, a
+// message is dropped by UDP, where clients send again, and is SERVFAIL by TCP. An
+// UPDATE becomes one update of the core, of one host, all or nothing.
 //
 // What is not supported gets the answer that RFC 8906 wants rather than
 // silence: NOTIMP for other opcodes, REFUSED for other classes, zones and for
@@ -69,7 +76,7 @@ type Config struct {
 	Addresses []netip.AddrPort
 
 	// UDPSize is the largest response by UDP in octets, and what we tell
-	// clients that we take: 512 to 1400. 0: 1232, which passes everywhere
+	// clients that we take: 512 to 4096. 0: 1232, which passes everywhere
 	// without fragments (RFC 9715). To clients without a valid cookie it is less.
 	UDPSize int
 
@@ -98,6 +105,10 @@ type Config struct {
 	// Now is the clock, for cookies, TSIG and the limit on responses. Nil: time.Now.
 	Now func() time.Time
 
+	// Updater judges UPDATE messages, and queries that are signed with its keys. Nil:
+	// UPDATE is NOTIMP, and such keys are unknown.
+	Updater Updater
+
 	// Transfers are for who has one of TransferKeys: AXFR and IXFR by TCP, at most
 	// 16 at once and 8 of them to one IPv4 address or IPv6 /64; and other queries
 	// about the zones that only it finds. Nil: transfers are refused.
@@ -118,6 +129,7 @@ type Server struct {
 	tcp     []*net.TCPListener
 	conns   connTable
 	places  *places
+	aside   *aside              // nil: there is no Updater
 	keys    map[string]tsig.Key // Config.TransferKeys by name
 
 	countsMu sync.Mutex
@@ -133,6 +145,9 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	s := &Server{config: c, secrets: newSecrets(), places: newPlaces(), keys: make(map[string]tsig.Key)}
 	for _, k := range c.TransferKeys {
 		s.keys[string(k.Name)] = k
+	}
+	if c.Updater != nil {
+		s.aside = &aside{server: s, max: asideWorkers * min(runtime.NumCPU(), runtime.GOMAXPROCS(0)), udp: s.newCounts(false), tcp: s.newCounts(true)}
 	}
 	if c.ResponsesPerSecond > 0 {
 		s.limiter = newLimiter(c.ResponsesPerSecond, c.Now())
@@ -157,8 +172,8 @@ func (c *Config) complete() error {
 	if c.UDPSize == 0 {
 		c.UDPSize = 1232
 	}
-	if c.UDPSize < floorUDP || c.UDPSize > 1400 {
-		return fmt.Errorf("a UDP size of %d octets; give 512 to 1400, such as 1232", c.UDPSize)
+	if c.UDPSize < floorUDP || c.UDPSize > 4096 {
+		return fmt.Errorf("a UDP size of %d octets; give 512 to 4096, such as 1232", c.UDPSize)
 	}
 	if c.UDPSockets == 0 {
 		c.UDPSockets = runtime.GOMAXPROCS(0)
@@ -259,6 +274,9 @@ func (s *Server) Serve(ctx context.Context) error {
 			case <-ctx.Done():
 				close(s.places.stopping)
 				s.conns.closeAll()
+				if s.aside != nil {
+					s.aside.close() // before the sockets that its answers go by
+				}
 				return s.Close()
 			}
 		}
@@ -266,15 +284,17 @@ func (s *Server) Serve(ctx context.Context) error {
 	return g.Wait()
 }
 
-func (s *Server) newResponder(tcp bool) *responder {
+func (s *Server) newCounts(tcp bool) *counts {
 	c := &counts{tcp: tcp}
 	s.countsMu.Lock()
 	s.counts = append(s.counts, c)
 	s.countsMu.Unlock()
-	return s.responderWith(c)
+	return c
 }
 
+func (s *Server) newResponder(tcp bool) *responder { return s.responderWith(s.newCounts(tcp)) }
+
 func (s *Server) responderWith(c *counts) *responder {
-	return &responder{zones: s.config.Zones, secrets: s.secrets, counts: c, limiter: s.limiter, udpSize: s.config.UDPSize, keepalive: s.config.IdleTimeout,
+	return &responder{zones: s.config.Zones, secrets: s.secrets, counts: c, limiter: s.limiter, udpSize: s.config.UDPSize, keepalive: s.config.IdleTimeout, aside: s.aside,
 		transfers: s.config.Transfers, transferKeys: s.keys, transferred: s.config.Transferred}
 }

@@ -8,6 +8,7 @@ import (
 
 	"codeberg.org/miekg/dns"
 
+	"godwit/internal/ddns"
 	"godwit/internal/tsig"
 )
 
@@ -15,11 +16,15 @@ import (
 type signer struct {
 	key       tsig.Key // without a name: nobody
 	record    tsig.Record
-	transfers bool // the key is one of Config.TransferKeys
+	transfers bool            // the key is one of Config.TransferKeys
+	proof     *ddns.TSIGProof // else: the Updater knows the key
 }
 
 // reserve is how many octets of a response its TSIG record takes.
 func (s *signer) reserve() int {
+	if s.proof != nil {
+		return s.proof.SignedLen(0)
+	}
 	if s.key.Name == nil {
 		return 0
 	}
@@ -28,6 +33,9 @@ func (s *signer) reserve() int {
 
 // sign appends the TSIG record to a response to the query.
 func (s *signer) sign(out []byte, code uint16, now time.Time) []byte {
+	if s.proof != nil {
+		return s.proof.Sign(out, code, now)
+	}
 	record := s.record.Response(code, now)
 	out, _ = s.key.Sign(out, &record, s.record.MAC, false)
 	return out
@@ -44,38 +52,41 @@ func (r *responder) signed(query, out []byte, tcp bool, now time.Time) []byte {
 		return r.refuseSigned(query, out)
 	}
 	record.MAC = slices.Clone(record.MAC) // the response may be written over the query
-	key, ok := r.transferKeys[string(record.Name)]
-	if !ok {
-		err = tsig.ErrKey
-	} else {
+	key, transfers := r.transferKeys[string(record.Name)]
+	var proof *ddns.TSIGProof
+	switch {
+	case transfers:
 		err = key.Verify(query, &record, nil, false, now)
+	case r.updater != nil:
+		proof, err = r.verify(query, record)
+	case r.aside != nil:
+		r.waits = true
+		return nil
+	default:
+		err = tsig.ErrKey
 	}
+	why, _ := errors.AsType[*ddns.Refusal](err)
 	switch {
 	case err == nil:
-		r.reply.signer = signer{key, record, r.transfers != nil}
+		r.reply.signer = signer{key, record, transfers && r.transfers != nil, proof}
 		if out = r.plain(query, out, tcp); r.transfer == nil {
 			out = r.reply.signer.sign(out, 0, now)
 		}
 		return out
+	case why != nil:
+		q.rcode = updateRcode(why)
+		return r.refuseSigned(query, out)
 	case errors.Is(err, tsig.ErrKey), errors.Is(err, tsig.ErrSig):
-		code := uint16(tsig.BadSig)
-		if errors.Is(err, tsig.ErrKey) {
-			code = tsig.BadKey
-		}
-		refusal := record.Refusal(code)
+		refusal := record.Refusal(tsigError(err))
 		if q.rcode = dns.RcodeNotAuth; q.question+optLen+refusal.Size() > r.sizeLimit(len(query), tcp, false) {
 			q.rcode = dns.RcodeFormatError
 			return r.refuseSigned(query, out)
 		}
 		return refusal.Append(r.refuseSigned(query, out))
 	case errors.Is(err, tsig.ErrTime), errors.Is(err, tsig.ErrTrunc):
-		code := uint16(tsig.BadTime)
-		if errors.Is(err, tsig.ErrTrunc) {
-			code = tsig.BadTrunc
-		}
 		q.rcode = dns.RcodeNotAuth
-		s := signer{key: key, record: record}
-		return s.sign(r.refuseSigned(query, out), code, now)
+		s := signer{key: key, record: record, proof: proof}
+		return s.sign(r.refuseSigned(query, out), tsigError(err), now)
 	}
 	q.rcode = dns.RcodeFormatError
 	return r.refuseSigned(query, out)

@@ -2,6 +2,7 @@ package dnsserver
 
 import (
 	"bufio"
+	"bytes"
 	"container/list"
 	"context"
 	"encoding/binary"
@@ -10,6 +11,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"codeberg.org/miekg/dns"
 
 	"godwit/internal/zone"
 )
@@ -47,6 +50,7 @@ type tcpConn struct {
 	*net.TCPConn
 	client netip.Addr
 	done   chan struct{} // closed when nobody uses the connection any more
+	ended  chan struct{} // closed when it is closed from outside; guarded by its mu
 	place  *list.Element // in connTable.open; guarded by its mu; nil: it has none any more
 }
 
@@ -93,7 +97,7 @@ func (t *connTable) add(c *tcpConn) (taken bool, evicted uint64) {
 		}
 		silent := t.open.Front().Value.(*tcpConn)
 		t.drop(silent)
-		silent.Close()
+		silent.end()
 		evicted++
 		t.mu.Unlock()
 		<-silent.done
@@ -116,6 +120,13 @@ func (t *connTable) drop(c *tcpConn) {
 	if t.perPrefix[p]--; t.perPrefix[p] == 0 {
 		delete(t.perPrefix, p)
 	}
+}
+
+// end closes the connection under who uses it; the table's mu is held, and it is
+// in the table or was so until now.
+func (c *tcpConn) end() {
+	close(c.ended)
+	c.Close()
 }
 
 // asked notes that a connection has just had a query.
@@ -142,7 +153,7 @@ func (t *connTable) closeAll() {
 	t.mu.Lock()
 	t.closed = true
 	for e := t.open.Front(); e != nil; e = e.Next() {
-		e.Value.(*tcpConn).Close()
+		e.Value.(*tcpConn).end()
 	}
 	t.mu.Unlock()
 	t.wait.Wait()
@@ -166,7 +177,7 @@ func (s *Server) acceptTCP(ctx context.Context, l *net.TCPListener, counts *coun
 			}
 			continue
 		}
-		conn := &tcpConn{TCPConn: c, client: c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap(), done: make(chan struct{})}
+		conn := &tcpConn{TCPConn: c, client: c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap(), done: make(chan struct{}), ended: make(chan struct{})}
 		taken, evicted := s.conns.add(conn)
 		counts.evicted.Add(evicted)
 		if !taken {
@@ -249,6 +260,18 @@ func (s *Server) serveTCP(c *tcpConn, counts *counts, buffers *answers) {
 			}
 			continue
 		}
+		if r.waits {
+			if flush() != nil {
+				return
+			}
+			held = buffers.get()
+			start, out = 0, append(*held, 0, 0)
+			var ok bool
+			if reply, ok = s.waitAside(c, query, now); !ok {
+				return
+			}
+			out = append(out, reply...)
+		}
 		if len(reply) == 0 {
 			if len(query) < headerLen { // not DNS: send what there is, and go
 				flush()
@@ -265,6 +288,23 @@ func (s *Server) serveTCP(c *tcpConn, counts *counts, buffers *answers) {
 		if len(*held) > tcpFlush && flush() != nil {
 			return
 		}
+	}
+}
+
+// waitAside has a query set aside, and returns its answer, empty if it gets none;
+// false: the connection has ended meanwhile. The answers of a connection stay in
+// the order of its queries.
+func (s *Server) waitAside(c *tcpConn, query []byte, now time.Time) ([]byte, bool) {
+	answer := make(chan []byte, 1)
+	m := asked{bytes.Clone(query), c.client, true, now, func(reply []byte) { answer <- reply }}
+	if !s.aside.add(m) {
+		return []byte{query[0], query[1], 0x80 | query[2]&0x78, dns.RcodeServerFailure, 0, 0, 0, 0, 0, 0, 0, 0}, true
+	}
+	select {
+	case reply := <-answer:
+		return reply, true
+	case <-c.ended:
+		return nil, false
 	}
 }
 

@@ -3,6 +3,7 @@
 package dnsserver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,17 @@ func (u *udpSocket) serve(r *responder, now func() time.Time) error {
 		}
 		t := now()
 		reply := r.respond(buffer[:n], buffer[:0], from.Addr().Unmap(), false, t)
+		if r.waits {
+			send := func(reply []byte) {
+				if len(reply) > 0 {
+					u.conn.WriteToUDPAddrPort(reply, from)
+				}
+			}
+			if !r.aside.add(asked{bytes.Clone(buffer[:n]), from.Addr().Unmap(), false, t, send}) {
+				r.counts.dropped.Add(1)
+			}
+			continue
+		}
 		if len(reply) > 0 {
 			// An error is the client's: there is nobody to tell.
 			u.conn.WriteToUDPAddrPort(reply, from)

@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
 	"godwit/internal/dnsname"
@@ -226,7 +227,7 @@ func (p *peer) run(ctx context.Context) {
 				reader.Go(func() { listen(conn, replies) })
 			} else {
 				conn = nil
-				p.fail(err.Error())
+				p.fail(err)
 				timer.Reset(firstWait)
 				continue
 			}
@@ -234,7 +235,7 @@ func (p *peer) run(ctx context.Context) {
 		next, err := p.tell(conn, time.Now())
 		if err != nil {
 			hangUp() // the address may have gone; another socket may do
-			p.fail(err.Error())
+			p.fail(err)
 			next = firstWait
 		}
 		timer.Reset(next)
@@ -312,7 +313,11 @@ func (p *peer) tell(conn *net.UDPConn, now time.Time) (time.Duration, error) {
 }
 
 // fail notes a problem of the socket for all zones.
-func (p *peer) fail(why string) {
+func (p *peer) fail(err error) {
+	why := "NOTIFY cannot be sent: " + err.Error()
+	if errno, ok := errors.AsType[syscall.Errno](err); ok { // addresses are said beside it
+		why = "NOTIFY cannot be sent: " + errno.Error()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, t := range p.zones {
