@@ -49,7 +49,7 @@ func (a *app) printHost(h api.HostState) {
 		inDNS = "nothing: the host is suspended"
 	case h.Published < h.Generation:
 		inDNS = fmt.Sprintf("generation %d; %d follows", h.Published, h.Generation)
-	case len(h.A)+len(h.AAAA) == 0:
+	case len(h.A)+len(h.AAAA)+len(h.Challenges) == 0:
 		inDNS = "nothing yet: no update has come"
 	}
 	if h.Router != "" {
@@ -93,6 +93,14 @@ func (a *app) printHost(h api.HostState) {
 		t := newTable(a.stdout, "FOLLOWER", "INTERFACE ID", "A", "AAAA", "ADDRESSES", "NOTES")
 		for _, f := range h.Followers {
 			t.add(f.Name, f.Low, onOff(f.A), onOff(f.AAAA), addrs(f.Addresses), noRoom(h, f))
+		}
+		t.flush()
+	}
+	if len(h.Challenges) > 0 {
+		a.print("")
+		t := newTable(a.stdout, "CHALLENGE VALUE", "CREDENTIAL", "CAME")
+		for _, c := range h.Challenges {
+			t.add(c.Value, c.Credential, age(now, c.Time))
 		}
 		t.flush()
 	}

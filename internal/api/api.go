@@ -59,6 +59,8 @@ type HostState struct {
 	Router    string          `json:"router,omitempty"`
 	Followers []FollowerState `json:"followers,omitempty"`
 	Prefix    netip.Prefix    `json:"prefix,omitzero"`
+	// Challenges are the values at _acme-challenge below the host, the oldest first.
+	Challenges []Challenge `json:"challenges,omitempty"`
 
 	Created   time.Time `json:"created"`
 	ChangedAt time.Time `json:"changed_at"`
@@ -71,6 +73,13 @@ type HostState struct {
 	Credentials []Credential `json:"credentials,omitempty"`
 	// URL of the server's public doors; listings leave it out. Empty: not known.
 	URL string `json:"url,omitempty"`
+}
+
+// Challenge is a value for a certificate authority. It is gone a day after Time.
+type Challenge struct {
+	Value      string    `json:"value"`
+	Credential string    `json:"credential"` // ID of the one that set it
+	Time       time.Time `json:"time"`
 }
 
 // Follower is a name behind the same router.

@@ -106,6 +106,21 @@ func TestNameAndWildcard(t *testing.T) {
 	}
 }
 
+// TestChallengesAreShown: an operator sees the values, and whose they are.
+func TestChallengesAreShown(t *testing.T) {
+	o := newOver(t)
+	made := o.add(host1, "", anyAddress())
+	u := ddns.Update{Host: made.Host.Name, Source: ddns.SourceOf(netip.MustParseAddr(away)), Proof: ddns.TokenProof{Token: made.Token},
+		Changes: []ddns.Change{{Type: ddns.TypeTXT, Op: ddns.Add, Texts: []string{challengeText}}}}
+	if _, err := o.service.Update(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprint(o.do("GET /v1/admin/hosts/{name}", "/v1/admin/hosts/"+host1, "", 200)["challenges"])
+	if want := fmt.Sprint([]any{map[string]any{"value": challengeText, "credential": made.Credential.ID, "time": "2026-01-01T00:00:00Z"}}); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 // TestChallengeStrangers: nobody learns whether there is such a host or account.
 func TestChallengeStrangers(t *testing.T) {
 	o := newChallengeRig(t)

@@ -31,6 +31,9 @@ func hostState(h *ddns.Host, credentials []*ddns.Credential) api.HostState {
 			Addresses: some(slices.Concat(a, aaaa)),
 		})
 	}
+	for _, t := range h.TXT {
+		out.Challenges = append(out.Challenges, api.Challenge{Value: t.Value, Credential: t.Credential, Time: t.Time.UTC()})
+	}
 	if credentials != nil {
 		out.Credentials = credentialStates(h, credentials)
 	}
@@ -46,7 +49,7 @@ func nameState(name dnsname.Name, h *ddns.Host, credentials []*ddns.Credential) 
 	out := hostState(h, nil)
 	a, aaaa := h.FollowerAddrs(f)
 	out.Host, out.Router, out.A, out.AAAA = name.String(), h.Name.String(), some(a), some(aaaa)
-	out.Followers, out.Wildcard = nil, false
+	out.Followers, out.Challenges, out.Wildcard = nil, nil, false
 	return out
 }
 
