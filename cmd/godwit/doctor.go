@@ -20,9 +20,14 @@ const doctorTime = 2 * time.Minute
 type doctorCommand struct {
 	targetFlags
 	jsonFlag
-	Name     hostName `arg:"" help:"Name of the host, or of a follower."`
-	Resolver string   `placeholder:"ADDRESS" help:"Resolver to ask about the parent zone, and for what it holds of the name: an address, or ADDRESS:PORT. Default: this machine's."`
-	DNSPort  uint16   `name:"dns-port" default:"53" placeholder:"PORT" help:"Where name servers are asked, if not at 53."`
+	resolverFlags
+	Name hostName `arg:"" help:"Name of the host, or of a follower."`
+}
+
+// resolverFlags say how DNS is asked.
+type resolverFlags struct {
+	Resolver string `placeholder:"ADDRESS" help:"Resolver to ask about the parent zone, and for what it holds of the name: an address, or ADDRESS:PORT. Default: this machine's."`
+	DNSPort  uint16 `name:"dns-port" default:"53" placeholder:"PORT" help:"Where name servers are asked, if not at 53."`
 }
 
 func (doctorCommand) Help() string {
@@ -64,19 +69,24 @@ func (c doctorCommand) Run(a *app) error {
 	if a.ctx.Err() != nil {
 		return a.ctx.Err()
 	}
-	if c.JSON {
-		err = a.printJSON(report)
+	return a.report(report, c.JSON)
+}
+
+// report shows what was found, and fails if something is wrong.
+func (a *app) report(r doctor.Report, asJSON bool) (err error) {
+	if asJSON {
+		err = a.printJSON(r)
 	} else {
-		c.show(a, report)
+		a.showReport(r)
 	}
-	if err == nil && !report.Right {
+	if err == nil && !r.Right {
 		err = errFailed
 	}
 	return err
 }
 
 // resolver is the one to ask.
-func (c doctorCommand) resolver() (netip.AddrPort, error) {
+func (c resolverFlags) resolver() (netip.AddrPort, error) {
 	if c.Resolver == "" {
 		at, err := doctor.SystemResolver()
 		if err != nil {
@@ -132,7 +142,7 @@ func (c doctorCommand) facts(ctx context.Context, a *app, server *client.Client)
 	return of, nil
 }
 
-func (c doctorCommand) show(a *app, r doctor.Report) {
+func (a *app) showReport(r doctor.Report) {
 	marks := map[doctor.State]string{doctor.Right: "✓", doctor.Wrong: "✗", doctor.Note: "•"}
 	width := 0
 	for _, f := range r.Findings {

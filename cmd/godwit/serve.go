@@ -22,6 +22,7 @@ import (
 	"godwit/internal/certificate"
 	"godwit/internal/config"
 	"godwit/internal/ddns"
+	"godwit/internal/dnssec"
 	"godwit/internal/dnsserver"
 	"godwit/internal/httpserver"
 	"godwit/internal/publish/authority"
@@ -141,6 +142,7 @@ type daemon struct {
 	transferKeys []tsig.Key
 
 	hosted    []awsstack.Zone // where the zones are, if they are in Route 53
+	keeper    *dnssec.Keeper  // nil: no zone is signed
 	service   *ddns.Service
 	dns       *dnsserver.Server // nil: no DNS listener
 	http      *httpserver.Server
@@ -176,6 +178,11 @@ func open(ctx context.Context, settings *config.Serve, log *slog.Logger) (_ *dae
 		return nil, err
 	}
 	removeLeftovers(settings.Data)
+
+	// Keys are records of a zone, so they are there before it has a serial.
+	if err := d.makeKeys(ctx); err != nil {
+		return nil, err
+	}
 
 	// The zones follow the store's commits, so that the next question sees what
 	// was acknowledged.
@@ -227,6 +234,7 @@ func open(ctx context.Context, settings *config.Serve, log *slog.Logger) (_ *dae
 		Log:            log,
 		AdminTokenHash: d.adminToken,
 		Zones:          d.zones,
+		ZoneKeys:       d.changeKeys,
 		Status:         d.status,
 		Noted:          recent.Note,
 		Requests:       recent.List,
@@ -255,6 +263,9 @@ func (d *daemon) serve(ctx context.Context) error {
 		group.Go(func() error { d.secondaries.Run(ctx); return nil })
 	}
 	group.Go(func() error { d.reload(ctx); return nil })
+	if d.keeper != nil {
+		group.Go(func() error { d.keeper.Run(ctx); return nil })
+	}
 	if d.automatic != nil {
 		group.Go(func() error { d.automatic.Run(ctx); return nil })
 	}

@@ -183,7 +183,7 @@ func (d *daemon) zones() []api.Zone {
 	followers := d.followers()
 	for _, z := range d.authority.List() {
 		out = append(out, api.Zone{Apex: z.Apex().String(), Serial: z.Serial(), Hosts: z.Hosts(),
-			NameServers: nameServersOf(d.authority.Zones(), z), Secondaries: followers[z.Apex().String()]})
+			NameServers: nameServersOf(d.authority.Zones(), z), Secondaries: followers[z.Apex().String()], DNSSEC: d.keys(z.Apex())})
 	}
 	for _, hosted := range d.hosted {
 		i := slices.IndexFunc(out, func(z api.Zone) bool { return z.Apex == hosted.Apex.String() })

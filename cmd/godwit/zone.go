@@ -11,7 +11,12 @@ import (
 )
 
 type zoneCommand struct {
-	List zoneListCommand `cmd:"" help:"List zones, and the records that their parents need."`
+	List    zoneListCommand    `cmd:"" help:"List zones, and the records that their parents need."`
+	DS      zoneDSCommand      `cmd:"" name:"ds" help:"Print the DS record that a signed zone's parent needs."`
+	Check   zoneCheckCommand   `cmd:"" help:"Compare a zone with what its parent says, and say what to do."`
+	Roll    zoneRollCommand    `cmd:"" help:"Replace the key of a signed zone."`
+	Confirm zoneConfirmCommand `cmd:"" help:"Say that the parent has a zone's DS record."`
+	Unsign  zoneUnsignCommand  `cmd:"" help:"Begin to sign a zone no more."`
 }
 
 type zoneListCommand struct {

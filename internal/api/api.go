@@ -299,6 +299,8 @@ type Zone struct {
 	NameServers []string `json:"name_servers"` // never null
 	// Secondaries are those that are told of the zone's changes.
 	Secondaries []Secondary `json:"secondaries,omitempty"`
+	// DNSSEC tells of the zone's keys. nil: it is not signed here.
+	DNSSEC *ZoneKeys `json:"dnssec,omitempty"`
 }
 
 // Secondary is a name server that follows a zone. A zero time is never.
@@ -313,6 +315,37 @@ type Secondary struct {
 	Transferred time.Time `json:"transferred,omitzero"`
 	Transfer    string    `json:"transfer,omitempty"`
 	Serial      uint32    `json:"serial,omitempty"`
+}
+
+// ZoneKeys is what is to be known of a signed zone.
+type ZoneKeys struct {
+	// DS are the data of the DS records that the parent is to have, and of no
+	// others: one; none, if the zone is to be signed no more, or if it is too early.
+	// DNSKEY are those of the DNSKEY records that they are of. Both as in a zone file.
+	DS      []string  `json:"ds"`     // never null
+	DNSKEY  []string  `json:"dnskey"` // never null
+	Leaving bool      `json:"leaving"`
+	Keys    []ZoneKey `json:"keys"` // never null; in the order of their making
+	// Next is what happens next, or is to be done, in a sentence.
+	Next string `json:"next"`
+	// Due is when; absent: that is up to the parent or the operator.
+	Due *time.Time `json:"due,omitempty"`
+}
+
+// ZoneKey is one key of a signed zone.
+type ZoneKey struct {
+	Tag      uint16    `json:"tag"`
+	State    string    `json:"state"` // published, signing or retired
+	Made     time.Time `json:"made"`
+	AtParent bool      `json:"at_parent"` // the parent was seen to have its DS record
+}
+
+// ChangeZoneKeys asks for something to be done with a zone's keys.
+type ChangeZoneKeys struct {
+	// Do is "roll": replace the key; "confirm": take it that the parent has the DS
+	// records that it is to have; "leave": sign no more, once the parent has no DS
+	// record; "stay": after leave, go on signing.
+	Do string `json:"do"`
 }
 
 // Zones are all zones.

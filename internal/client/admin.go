@@ -24,6 +24,12 @@ func (c *Client) Zones(ctx context.Context) ([]api.Zone, error) {
 	return out.Zones, err
 }
 
+// ChangeZoneKeys does something with a signed zone's keys; see [api.ChangeZoneKeys].
+func (c *Client) ChangeZoneKeys(ctx context.Context, zone, do string) (api.ZoneKeys, error) {
+	var out api.ZoneKeys
+	return out, c.do(ctx, http.MethodPost, path("zones", zone, "keys"), nil, api.ChangeZoneKeys{Do: do}, &out)
+}
+
 // AddHost makes a host with its first credential.
 func (c *Client) AddHost(ctx context.Context, in api.AddHost) (api.Created, error) {
 	var out api.Created

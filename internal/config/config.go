@@ -65,6 +65,10 @@ type Serve struct {
 	Secondaries  []Secondary
 	TSIGKeyFiles []string
 	Catalog      dnsname.Name
+	// DNSSEC are the zones to sign, DNSSECKeyDays the age in days at which a key is
+	// replaced; 0: none.
+	DNSSEC        []dnsname.Name
+	DNSSECKeyDays int
 	// Route53 tells to publish there; HostedZones are the IDs of hosted zones by
 	// apex, of those that are given.
 	Route53     bool

@@ -80,6 +80,7 @@ func TestPrecedence(t *testing.T) {
 		"log-level":            "[error] file " + file + " line 3",
 		"changes-per-hour":     "[7] file " + file + " line 4",
 		"requests-per-second":  "[20] default",
+		"dnssec-key-days":      "[365] default",
 		"responses-per-second": "[200] default",
 		"url":                  "[] default",
 	} {

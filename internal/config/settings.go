@@ -38,6 +38,8 @@ type Flags struct {
 	Second   []string `name:"secondary" sep:"none" placeholder:"ADDR[:PORT][=KEY]" help:"Tell this name server when a zone changes (NOTIFY), signed with that TSIG key (repeatable). Default port: 53; default key: the only one."`
 	KeyFile  []string `name:"tsig-key-file" sep:"none" placeholder:"FILE" help:"TSIG keys as tsig-keygen prints them (repeatable). Who has one of them gets zones by AXFR and IXFR."`
 	Catalog  *string  `placeholder:"NAME" help:"List the zones in a catalog zone of this name (RFC 9432), from which secondaries learn of new ones. Default: none."`
+	DNSSEC   []string `name:"dnssec" sep:"none" placeholder:"ZONE" help:"Sign this zone (repeatable). 'godwit zone ds' says what its parent needs."`
+	KeyDays  *string  `name:"dnssec-key-days" placeholder:"N" help:"Replace the key of a signed zone when it is so old and its parent knows it; 0: only by 'godwit zone roll'. Default: 365."`
 	Publish  *string  `placeholder:"WHERE" help:"authority: answer DNS here. route53: publish in Route 53, with the credentials of the AWS configuration. Default: authority."`
 	Hosted   []string `name:"hosted-zone" sep:"none" placeholder:"ZONE=ID" help:"The Route 53 hosted zone of a zone (repeatable). Default: the public one of that name."`
 	Proxy    []string `name:"trusted-proxy" sep:"none" placeholder:"CIDR" help:"Believe this proxy when it says where a request came from (repeatable)."`
@@ -201,6 +203,13 @@ var settings = []setting{
 	{name: "catalog", example: "--catalog catalog.example.com",
 		flag:  func(f *Flags) []string { return one(f.Catalog) },
 		parse: func(s *Serve, v []string) ([]string, error) { return parseCatalog(s, v) }},
+	{name: "dnssec", example: "--dnssec dyn.example.com", list: true, commas: true,
+		flag:  func(f *Flags) []string { return f.DNSSEC },
+		parse: func(s *Serve, v []string) ([]string, error) { return parseApexes(&s.DNSSEC, v) }},
+	{name: "dnssec-key-days", example: "--dnssec-key-days 365", number: true,
+		flag:     func(f *Flags) []string { return one(f.KeyDays) },
+		fallback: always("365"),
+		parse:    func(s *Serve, v []string) ([]string, error) { return parseLimit(&s.DNSSECKeyDays, v) }},
 	{name: "publish", example: "--publish route53",
 		flag:     func(f *Flags) []string { return one(f.Publish) },
 		fallback: always("authority"),
@@ -495,6 +504,9 @@ func (s *Serve) check() error {
 		return err
 	}
 	if err := s.checkSecondaries(bad); err != nil {
+		return err
+	}
+	if err := s.checkDNSSEC(bad); err != nil {
 		return err
 	}
 	for apex := range s.HostedZones {

@@ -108,6 +108,18 @@ func (k *Keeper) open(ctx context.Context, apex dnsname.Name) error {
 	return k.show(ctx, apex, s)
 }
 
+// Unused tells whether the keys of a zone that is not signed are needed no more: it
+// has none, or was left with the parent's consent. A zone whose keys are needed is
+// refused by resolvers while it is answered unsigned.
+func Unused(ctx context.Context, store Store, apex dnsname.Name) (bool, error) {
+	text, err := store.ZoneKeys(ctx, apex)
+	if err != nil || text == nil {
+		return err == nil, err
+	}
+	s, err := decode(text)
+	return err == nil && !s.Leaving.IsZero() && !s.Bare.IsZero(), err
+}
+
 // now has what a stored time has.
 func (k *Keeper) now() time.Time { return k.config.Now().UTC().Truncate(time.Second) }
 
@@ -213,7 +225,7 @@ func (k *Keeper) Roll(ctx context.Context, apex dnsname.Name) error {
 			return false, errors.New("its key is being changed already; 'godwit zone check' says what it waits for")
 		}
 		if !s.Leaving.IsZero() {
-			return false, errors.New("it is about to be signed no more; 'godwit zone sign' takes that back")
+			return false, errors.New("it is about to be signed no more; 'godwit zone unsign --undo' takes that back")
 		}
 		s.Roll = now
 		return true, nil
@@ -250,7 +262,7 @@ func (k *Keeper) Confirm(ctx context.Context, apex dnsname.Name) error {
 		if err != nil {
 			return false, err
 		}
-		return s.see(apex, Parent{DS: []DS{digest(apex, used.public)}, TTL: defaultDSTTL}, now)
+		return s.see(apex, Parent{DS: []string{digest(apex, used.public).Text()}, TTL: defaultDSTTL}, now)
 	})
 }
 

@@ -67,8 +67,8 @@ const (
 
 // Parent is what the name servers of the parent zone say of a zone.
 type Parent struct {
-	DS  []DS
-	TTL uint32 // seconds, of the DS RRset; without one, how long resolvers hold that there is none
+	DS  []string // data of the records as in a zone file
+	TTL uint32   // seconds, of the DS RRset; without one, how long resolvers hold that there is none
 }
 
 func newKey(now time.Time) (key, error) {
@@ -170,7 +170,7 @@ func (s *state) see(apex dnsname.Name, p Parent, now time.Time) (news bool, err 
 		if err != nil {
 			return false, err
 		}
-		switch has := slices.Contains(p.DS, digest(apex, used.public)); {
+		switch has := slices.Contains(p.DS, digest(apex, used.public).Text()); {
 		case has && k.Parent.IsZero():
 			k.Parent = now
 		case !has:

@@ -86,9 +86,9 @@ func names(servers []nameServer) string {
 // delegation asks the parent zone who answers for the zone. answered tells whether
 // the resolver could be asked at all.
 func (e *exam) delegation(ctx context.Context, apex dnsname.Name, configured []nameServer) (delegated []nameServer, answered bool) {
-	parent, servers, err := e.parent(ctx, apex)
+	parent, servers, err := e.ask.parent(ctx, apex)
 	if err != nil {
-		e.find(Note, "delegation", "the resolver "+e.ask.Resolver.String()+" cannot be asked for the parent zone: "+reason(err), "Name one that answers: "+e.command("doctor", "--resolver 9.9.9.9"))
+		e.find(Note, "delegation", "the resolver "+e.ask.Resolver.String()+" cannot be asked for the parent zone: "+reason(err), "Name one that answers, such as --resolver 9.9.9.9")
 		return nil, false
 	}
 	var m *dns.Msg
@@ -147,7 +147,7 @@ func (e *exam) glue(ctx context.Context, referral *dns.Msg, parent, apex dnsname
 		s.addrs, _ = addresses(referral.Extra, s.name)
 		if !s.name.Under(apex) {
 			if len(s.addrs) == 0 {
-				s.addrs = e.lookUp(ctx, s.name)
+				s.addrs = e.ask.lookUp(ctx, s.name)
 			}
 			if len(s.addrs) == 0 {
 				e.find(Wrong, "name server "+s.name.String(), "it has no address", "Give it one in its own zone, or name another: godwit serve --ns NAME")
@@ -172,50 +172,6 @@ func (e *exam) glue(ctx context.Context, referral *dns.Msg, parent, apex dnsname
 			e.right("glue", "%s is at %s", s.name, list(s.addrs))
 		}
 	}
-}
-
-// lookUp asks the resolver for a name's addresses.
-func (e *exam) lookUp(ctx context.Context, name dnsname.Name) (out []netip.Addr) {
-	for _, rtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
-		if m, err := e.ask.resolve(ctx, name, rtype); err == nil {
-			found, _ := addresses(m.Answer, name)
-			out = append(out, found...)
-		}
-	}
-	return out
-}
-
-// parent finds the zone above an apex, and its servers' addresses.
-func (e *exam) parent(ctx context.Context, apex dnsname.Name) (parent dnsname.Name, servers []netip.Addr, err error) {
-	above, ok := apex.Parent()
-	if !ok {
-		return above, nil, errors.New("the root has no parent")
-	}
-	m, err := e.ask.resolve(ctx, above, dns.TypeSOA)
-	if err != nil {
-		return above, nil, err
-	}
-	parent, _, _, ok = soa(slices.Concat(m.Answer, m.Ns))
-	if !ok {
-		return above, nil, fmt.Errorf("it answers %s without a SOA", rcode(m))
-	}
-	if m, err = e.ask.resolve(ctx, parent, dns.TypeNS); err != nil {
-		return parent, nil, err
-	}
-	for _, ns := range nameServers(m.Answer, parent) {
-		found, _ := addresses(m.Extra, ns)
-		if len(found) == 0 {
-			found = e.lookUp(ctx, ns)
-		}
-		servers = append(servers, found...)
-		if len(servers) >= maxAddresses {
-			break
-		}
-	}
-	if len(servers) == 0 {
-		return parent, nil, fmt.Errorf("it knows no name server of %s", parent)
-	}
-	return parent, servers, nil
 }
 
 // view is what one address of a name server says.

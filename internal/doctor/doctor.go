@@ -90,6 +90,11 @@ func Examine(ctx context.Context, c Config, in Case) Report {
 	if name, err := dnsname.Parse(in.Host.Host); err == nil {
 		e.inDNS(ctx, name)
 	}
+	return e.report()
+}
+
+// report ends an examination.
+func (e *exam) report() Report {
 	e.out.Right = true
 	for _, f := range e.out.Findings {
 		if f.State != Wrong {

@@ -43,6 +43,7 @@ func (s *Server) adminRoutes() []route {
 		{api.AdminPath + "/openapi.yaml", verbs{"GET": s.openAPI}},
 		{api.AdminPath + "/status", verbs{"GET": s.status}},
 		{api.AdminPath + "/zones", verbs{"GET": s.zones}},
+		{api.AdminPath + "/zones/{zone}/keys", verbs{"POST": s.zoneKeys}},
 		{api.AdminPath + "/requests", verbs{"GET": s.requests}},
 		{api.AdminPath + "/hosts", verbs{"GET": s.listHosts, "POST": s.addHost}},
 		{host, verbs{"GET": s.showHost, "PATCH": s.setHost, "DELETE": s.removeHost}},

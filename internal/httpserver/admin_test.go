@@ -227,6 +227,9 @@ func TestAdmin(t *testing.T) {
 
 	o.do("GET /v1/admin/status", "/v1/admin/status", "", 200)
 	o.do("GET /v1/admin/zones", "/v1/admin/zones", "", 200)
+	if got := o.do("POST /v1/admin/zones/{zone}/keys", "/v1/admin/zones/dyn.example.com/keys", `{"do":"roll"}`, 200); got["next"] != "roll" {
+		t.Errorf("keys: %v", got)
+	}
 	if got := o.do("GET /v1/admin/hosts/{name}/dns", "/v1/admin/hosts/row.dyn.example.com/dns", "", 200); len(got["rrsets"].([]any)) != 1 {
 		t.Errorf("in DNS: %v", got)
 	}
@@ -337,6 +340,9 @@ func TestAdminRefusals(t *testing.T) {
 		{"PATCH " + host + "/tokens/{id}", at + "/tokens/aaaaaaaa", `{"add_hosts":[".."]}`, "malformed", 400},
 		{"POST " + host + "/tokens/{id}/rotate", at + "/tokens/aaaaaaaa/rotate", `{}`, "not-found", 404},
 		{"POST " + host + "/tokens/{id}/rotate", at + "/tokens/aaaaaaaa/rotate", `{"overlap":-1}`, "malformed", 400},
+		{"POST /v1/admin/zones/{zone}/keys", "/v1/admin/zones/dyn.example.com/keys", `{"do":"burn"}`, "malformed", 400},
+		{"POST /v1/admin/zones/{zone}/keys", "/v1/admin/zones/a..b/keys", `{"do":"roll"}`, "malformed", 400},
+		{"POST /v1/admin/zones/{zone}/keys", "/v1/admin/zones/example.net/keys", `{"do":"roll"}`, "precondition", 412},
 		{"POST /v1/admin/import", "/v1/admin/import", `{"x":1}`, "malformed", 400},
 		{"POST /v1/admin/import", "/v1/admin/import", `null`, "malformed", 400},
 		{"POST /v1/admin/import", "/v1/admin/import", `{"godwit_export":99,"hosts":[]}`, "malformed", 400},

@@ -58,6 +58,35 @@ func (s *Server) zones(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, out)
 }
 
+// zoneKeys changes how a signed zone's keys are.
+func (s *Server) zoneKeys(w http.ResponseWriter, r *http.Request) {
+	apex, err := dnsname.Parse(r.PathValue("zone"))
+	var in api.ChangeZoneKeys
+	switch {
+	case s.ZoneKeys == nil:
+		err = untold
+	case err != nil:
+		err = malformed(err.Error(), "name a zone, such as dyn.example.com")
+	default:
+		err = decode(w, r, &in)
+	}
+	if err == nil && !slices.Contains([]string{"roll", "confirm", "leave", "stay"}, in.Do) {
+		err = malformed("do is none of roll, confirm, leave and stay", "give one of them")
+	}
+	var out api.ZoneKeys
+	if err == nil {
+		if out, err = s.ZoneKeys(r.Context(), apex, in.Do); err != nil {
+			err = &ddns.Refusal{Code: ddns.ConditionFailed, Why: err.Error(), Fix: "godwit zone check " + apex.String(), Cause: err}
+		}
+	}
+	if err != nil {
+		s.adminFail(w, r, "zone keys", err)
+		return
+	}
+	s.adminDone(r.Context(), "zone keys: "+in.Do, apex.String())
+	reply(w, http.StatusOK, out)
+}
+
 // requests lists the newest requests for changes.
 func (s *Server) requests(w http.ResponseWriter, r *http.Request) {
 	if s.Requests == nil {

@@ -610,6 +610,6 @@ func adminVerbs(name, id string) []struct{ to, body string } {
 		{"GET " + at + "/history", ""}, {"POST " + at + "/rotate", `{}`}, {"GET " + at + "/tokens", ""}, {"POST " + at + "/tokens", `{}`},
 		{"PATCH " + at + "/tokens/" + id, `{"add_hosts":["` + second + `"]}`}, {"POST " + at + "/tokens/" + id + "/rotate", `{}`},
 		{"DELETE " + at + "/tokens/" + id, ""}, {"GET /v1/admin/export?secrets=true", ""}, {"GET /v1/admin/backup", ""}, {"POST /v1/admin/check", ""},
-		{"POST /v1/admin/import", `{"godwit_export":1,"hosts":[]}`}, {"GET /v1/admin/status", ""}, {"GET /v1/admin/zones", ""},
+		{"POST /v1/admin/import", `{"godwit_export":1,"hosts":[]}`}, {"GET /v1/admin/status", ""}, {"GET /v1/admin/zones", ""}, {"POST /v1/admin/zones/dyn.example.com/keys", `{"do":"roll"}`},
 	}
 }

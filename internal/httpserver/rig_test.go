@@ -267,6 +267,13 @@ func fullAdmin(_ *ddns.Config, c *httpserver.Config) {
 	c.Zones = func() []api.Zone {
 		return []api.Zone{{Apex: zone, Serial: 7, Hosts: 1, NameServers: []string{"ns." + zone}}}
 	}
+	c.ZoneKeys = func(_ context.Context, apex dnsname.Name, do string) (api.ZoneKeys, error) {
+		if apex.String() != zone {
+			return api.ZoneKeys{}, errors.New("the zone is not signed")
+		}
+		due := time.Unix(1767225600, 0).UTC()
+		return api.ZoneKeys{DS: []string{}, DNSKEY: []string{}, Keys: []api.ZoneKey{{Tag: 1, State: "signing", Made: due}}, Next: do, Due: &due}, nil
+	}
 	c.Status = func(context.Context) (api.Status, error) {
 		return api.Status{Started: time.Unix(1767225600, 0), Hosts: 1, Zones: 1}, nil
 	}

@@ -76,6 +76,9 @@ type Config struct {
 	// there is nothing to tell, and the path answers not-found.
 	Zones  func() []api.Zone
 	Status func(context.Context) (api.Status, error)
+	// ZoneKeys does with a signed zone's keys what [api.ChangeZoneKeys] says. An
+	// error is for the operator, in a sentence.
+	ZoneKeys func(ctx context.Context, apex dnsname.Name, do string) (api.ZoneKeys, error)
 	// Requests are the newest requests for changes; see [Recent.List].
 	Requests func(ctx context.Context, host dnsname.Name, after uint64) (api.Requests, error)
 	// Look reads what the DNS provider has of a host and its followers.

@@ -56,7 +56,8 @@ type Authority struct {
 	mu     sync.Mutex // guards changes of the zones
 
 	feed       Feed                      // after Follow
-	challenges map[dnsname.Name][]string // see ShowChallenge
+	secured    map[dnsname.Name][]byte   // fingerprints of what Secure made zones show; guarded by mu
+	challenges map[dnsname.Name][]string // see ShowChallenge; guarded by mu
 	waiting    map[dnsname.Name][]string // those of them that the zones do not have yet; guarded by mu
 
 	secondaries Secondaries
@@ -67,7 +68,7 @@ type Authority struct {
 // the file and line of what is wrong.
 func New(configs []ZoneConfig, log *slog.Logger) (*Authority, error) {
 	a := &Authority{prints: make(map[dnsname.Name][]byte), log: log,
-		challenges: make(map[dnsname.Name][]string), waiting: make(map[dnsname.Name][]string)}
+		secured: make(map[dnsname.Name][]byte), challenges: make(map[dnsname.Name][]string), waiting: make(map[dnsname.Name][]string)}
 	for _, c := range configs {
 		print := sha256.New()
 		for _, other := range configs {
@@ -144,7 +145,7 @@ func (a *Authority) Follow(ctx context.Context, feed Feed) (Loaded, error) {
 	out := Loaded{Homeless: make(map[dnsname.Name]int)}
 	a.feed = feed
 	for _, z := range a.list {
-		serial, err := feed.Zone(ctx, z.Apex(), a.prints[z.Apex()])
+		serial, err := feed.Zone(ctx, z.Apex(), a.fingerprint(z.Apex()))
 		if err != nil {
 			return out, fmt.Errorf("serial of zone %s: %w", z.Apex(), err)
 		}

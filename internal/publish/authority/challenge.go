@@ -30,9 +30,9 @@ func (a *Authority) ShowChallenge(ctx context.Context, owner dnsname.Name, texts
 	}
 	a.mu.Lock()
 	a.waiting[owner] = slices.Clone(texts)
-	a.mu.Unlock()
 	before := a.challenges[owner]
-	a.setChallenge(owner, texts)
+	a.setChallengeLocked(owner, texts)
+	a.mu.Unlock()
 	// Not under the lock: the store hands commits to apply meanwhile. The first of
 	// those that moves the serial shows the texts.
 	serial, err := a.feed.Zone(ctx, z.Apex(), a.fingerprint(z.Apex()))
@@ -40,7 +40,7 @@ func (a *Authority) ShowChallenge(ctx context.Context, owner dnsname.Name, texts
 	defer a.mu.Unlock()
 	if _, waits := a.waiting[owner]; err != nil && waits {
 		delete(a.waiting, owner)
-		a.setChallenge(owner, before)
+		a.setChallengeLocked(owner, before)
 	}
 	if err != nil {
 		return fmt.Errorf("serial of zone %s: %w", z.Apex(), err)
@@ -49,15 +49,20 @@ func (a *Authority) ShowChallenge(ctx context.Context, owner dnsname.Name, texts
 	return nil
 }
 
-func (a *Authority) setChallenge(owner dnsname.Name, texts []string) {
+func (a *Authority) setChallengeLocked(owner dnsname.Name, texts []string) {
 	if a.challenges[owner] = slices.Clone(texts); len(texts) == 0 {
 		delete(a.challenges, owner)
 	}
 }
 
-// fingerprint is that of a zone's static content and challenges.
+// fingerprint is that of a zone's static content, challenges and keys.
 func (a *Authority) fingerprint(apex dnsname.Name) []byte {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	var lines []string
+	if secured := a.secured[apex]; secured != nil {
+		lines = append(lines, fmt.Sprintf("keys %x\n", secured))
+	}
 	for owner, texts := range a.challenges {
 		if home, _ := a.Zone(owner); home == apex {
 			lines = append(lines, fmt.Sprintf("%s %q\n", owner, texts))

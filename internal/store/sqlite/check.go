@@ -112,7 +112,10 @@ func (s *Store) Check(ctx context.Context) ([]Finding, error) {
 		if err != nil {
 			return err
 		}
-		return found.check(ctx, c, files)
+		if err := found.check(ctx, c, files); err != nil {
+			return err
+		}
+		return s.seal.zoneKeys(found, c)
 	})
 	if full, ok := errors.AsType[*tooMany](err); ok {
 		found.list = append(found.list, Finding{full.Error(), "mend these first"})

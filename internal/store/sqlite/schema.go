@@ -9,7 +9,7 @@ import (
 const applicationID = 0x67647774
 
 // schemaVersion is the newest format that this program knows: PRAGMA user_version.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // step is one forward migration. It runs in a transaction of its own together
 // with the new version number, so a crash leaves the version before or after.
@@ -24,6 +24,7 @@ var steps = []step{
 	{1, func(c *conn) error { return c.exec(schema1) }},
 	// From here on a part of the log is beside the database (docs/decisions/0015).
 	{2, newLogKey},
+	{3, func(c *conn) error { return c.exec(schema3) }},
 }
 
 // newLogKey has the database take no record for its own that was written before.
