@@ -31,6 +31,8 @@ type pebble struct {
 	config    map[string]any
 	client    *http.Client
 	cmd       *exec.Cmd
+	// goodNonces is for clients that do not try again when a nonce is refused.
+	goodNonces bool
 }
 
 // buildPebble and buildGoACMEDNS build each once, from a module file of their own.
@@ -108,6 +110,9 @@ func (p *pebble) start(t *testing.T, dns string) (roots *x509.CertPool, rootFile
 	p.cmd = exec.Command(program, "-config", file, "-dnsserver", dns)
 	// No pauses of its own, and a proof for each order.
 	p.cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0")
+	if p.goodNonces {
+		p.cmd.Env = append(p.cmd.Env, "PEBBLE_WFE_NONCEREJECT=0")
+	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var log bytes.Buffer
 	p.cmd.Stdout, p.cmd.Stderr = &log, &log

@@ -13,6 +13,10 @@ gcc       gcc              go test -race links with it
 as        binutils         go test -race links with it
 git       git              the version of a build
 dig       bind9-dnsutils   tests ask the DNS server with it
+nsupdate  bind9-dnsutils   tests update hosts with it
+knsupdate knot-dnsutils    tests update hosts with it
+lego      lego             a test gets certificates with it
+certbot   python3-certbot-dns-rfc2136 a test gets certificates with it
 named     bind9            tests compare our DNS answers with its
 nsd       nsd              tests compare our DNS answers with its
 knotd     knot             tests compare our DNS answers with its

@@ -81,9 +81,9 @@ dns_rfc2136_algorithm = {ALGORITHM_UPPER}
 		{
 			name: "lego-rfc2136", title: "lego, and what is built on it (Traefik, Caddy's module ...), by RFC 2136", proof: byTSIG, types: []string{"TXT"},
 			steps:    []string{"Put this into the file; nobody else may read it", "Get the certificate"},
-			file:     [2]string{"/etc/godwit.lego", "RFC2136_NAMESERVER={DNS}:{PORT}\nRFC2136_TSIG_KEY={KEY}\nRFC2136_TSIG_SECRET={SECRET}\nRFC2136_TSIG_ALGORITHM={ALGORITHM}.\n"},
+			file:     [2]string{"/etc/godwit.lego", "RFC2136_NAMESERVER={DNS}:{PORT}\nRFC2136_TSIG_KEY={KEY}\nRFC2136_TSIG_SECRET={SECRET}\nRFC2136_TSIG_ALGORITHM={ALGORITHM}.\nRFC2136_SEQUENCE_INTERVAL=1\n"},
 			commands: []string{"chmod 600 /etc/godwit.lego", "(set -a; . /etc/godwit.lego; lego --email YOU@EXAMPLE.COM --dns rfc2136 -d {HOST} -d '*.{HOST}' run)"},
-			notes:    []string{"The key may set challenge values and nothing else."},
+			notes:    []string{"The key may set challenge values and nothing else. Without the last line lego waits a minute between the name and its wildcard."},
 		},
 		{
 			name: "ddclient-nsupdate", title: "ddclient, by nsupdate", proof: byTSIG,
