@@ -76,13 +76,18 @@ type reply struct {
 // A query by TCP for a transfer is not answered here but left in r.transfer. What
 // has to be set aside is not answered either: r.waits.
 func (r *responder) respond(query, out []byte, client netip.Addr, tcp bool, now time.Time) []byte {
+	return r.respondRead(r.query.read(query, tcp), query, out, client, tcp, now)
+}
+
+// respondRead is respond for a query that has been read into r.query, with this
+// verdict.
+func (r *responder) respondRead(verdict verdict, query, out []byte, client netip.Addr, tcp bool, now time.Time) []byte {
 	q := &r.query
 	if r.waits = r.aside != nil && isUpdate(query); r.waits {
 		return nil
 	}
 	r.reply.source, r.reply.extended, r.reply.compact, r.reply.known = nil, noExtendedError, false, false
 	r.reply.client, r.reply.now = client, now
-	verdict := q.read(query, tcp)
 	if verdict == dropIt {
 		r.counts.dropped.Add(1)
 		return nil

@@ -190,7 +190,7 @@ func TestConfigErrors(t *testing.T) {
 		{dnsserver.Config{Addresses: local}, "without zones"},
 		{dnsserver.Config{Zones: zones}, "without an address"},
 		{dnsserver.Config{Zones: zones, Addresses: make([]netip.AddrPort, 1)}, "an address that is none"},
-		{dnsserver.Config{Zones: zones, Addresses: local, UDPSize: 100}, "a UDP size of 100 octets; give 512 to 4096"},
+		{dnsserver.Config{Zones: zones, Addresses: local, UDPSize: 100}, "a UDP size of 100 octets; give 512 to 1400"},
 		{dnsserver.Config{Zones: zones, Addresses: local, MaxConns: -1}, "a negative limit"},
 		{dnsserver.Config{Zones: zones, Addresses: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:0")}}, "192.0.2.1:0"},
 	} {

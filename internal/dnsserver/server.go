@@ -9,9 +9,9 @@
 //
 // On Linux there is one UDP socket per processor and address (SO_REUSEPORT),
 // each with a goroutine that takes up to 64 queries with one system call and
-// sends their answers with another; when nothing comes it waits in the runtime's
-// poller, which costs less at rest than a thread that blocks. Elsewhere net.UDPConn
-// does the work.
+// sends their answers with another. What the answers of a batch need from memory
+// is fetched for all of them at once. When nothing comes a thread waits in the
+// kernel. Elsewhere net.UDPConn does the work.
 //
 // With Config.ResponsesPerSecond one response goes by UDP to one network only so
 // often, so that queries with forged source addresses harm nobody. Every second
@@ -76,7 +76,7 @@ type Config struct {
 	Addresses []netip.AddrPort
 
 	// UDPSize is the largest response by UDP in octets, and what we tell
-	// clients that we take: 512 to 4096. 0: 1232, which passes everywhere
+	// clients that we take: 512 to 1400. 0: 1232, which passes everywhere
 	// without fragments (RFC 9715). To clients without a valid cookie it is less.
 	UDPSize int
 
@@ -172,8 +172,8 @@ func (c *Config) complete() error {
 	if c.UDPSize == 0 {
 		c.UDPSize = 1232
 	}
-	if c.UDPSize < floorUDP || c.UDPSize > 4096 {
-		return fmt.Errorf("a UDP size of %d octets; give 512 to 4096, such as 1232", c.UDPSize)
+	if c.UDPSize < floorUDP || c.UDPSize > 1400 {
+		return fmt.Errorf("a UDP size of %d octets; give 512 to 1400, such as 1232", c.UDPSize)
 	}
 	if c.UDPSockets == 0 {
 		c.UDPSockets = runtime.GOMAXPROCS(0)

@@ -4,27 +4,36 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"net"
 	"net/netip"
 	"os"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"godwit/internal/zone"
 )
 
 const (
-	udpBatch  = 64
-	udpBuffer = 8192 // a query, then its response: the largest size and zone.Slack
+	udpBatch = 64
+	// udpBuffer holds a query, then its response: the largest size and zone.Slack.
+	// With the odd lines of the processor's cache the buffers of a batch start in
+	// different sets of it.
+	udpBuffer = udpReceive + 3*64
 	// udpReceive is how much of a query is taken. More is cut off by the kernel,
 	// which makes it malformed.
 	udpReceive = 4096
 	// udpQueue is the receive buffer asked for, in octets: it holds a burst
 	// while the goroutine waits for a processor. The kernel may give less.
 	udpQueue = 4 << 20
-	oobLen   = 64
+	// udpSendSeconds is for how long answers wait for a network device that takes
+	// no more.
+	udpSendSeconds = 1
+	oobLen         = 64
 	// memDrops is where SO_MEMINFO has what was dropped (linux/sock_diag.h), of so
 	// many figures.
 	memDrops, memFigures = 8, 9
@@ -35,22 +44,28 @@ type mmsghdr struct {
 	len uint32
 }
 
-// udpSocket is one socket and all that its one goroutine needs.
+// udpSocket is one socket and all that its one goroutine needs. The runtime's
+// poller does not know it: a socket that is watched costs a call back into epoll
+// for every message that comes or has gone, and a thread that is blocked in a
+// receive costs little more than one that waits in the poller.
 type udpSocket struct {
-	conn *net.UDPConn
-	raw  syscall.RawConn
+	mu     sync.Mutex // guards the end of fd, and served
+	fd     int        // -1: closed
+	served bool       // the goroutine closes fd
+	closed atomic.Bool
 
-	received int // by the last receive
-	sending  []mmsghdr
-	unsent   uint64 // of the batch
-	err      syscall.Errno
+	// loaded says that messages come faster than they are answered.
+	loaded bool
 
-	in, out [udpBatch]mmsghdr
-	inIov   [udpBatch]unix.Iovec
-	outIov  [udpBatch]unix.Iovec
-	from    [udpBatch]unix.RawSockaddrInet6 // large enough for IPv4 too
-	oob     [udpBatch][oobLen]byte
-	buffers [udpBatch][udpBuffer]byte
+	queries  [udpBatch]query
+	verdicts [udpBatch]verdict
+	ahead    zone.Ahead
+	in, out  [udpBatch]mmsghdr
+	inIov    [udpBatch]unix.Iovec
+	outIov   [udpBatch]unix.Iovec
+	from     [udpBatch]unix.RawSockaddrInet6 // large enough for IPv4 too
+	oob      [udpBatch][oobLen]byte
+	buffers  [udpBatch][udpBuffer]byte
 }
 
 // listenUDP opens count sockets on one address; the kernel deals the clients
@@ -77,27 +92,50 @@ func listenUDP(ctx context.Context, network string, addr netip.AddrPort, count i
 		if err != nil {
 			return sockets, err
 		}
-		u := &udpSocket{conn: pc.(*net.UDPConn)}
-		sockets = append(sockets, u)
-		if u.raw, err = u.conn.SyscallConn(); err != nil {
+		fd, err := takeOver(pc.(*net.UDPConn))
+		if err != nil {
 			return sockets, err
 		}
+		u := &udpSocket{fd: fd}
+		sockets = append(sockets, u)
 		u.prepare(wildcard)
 	}
 	return sockets, nil
+}
+
+// takeOver takes a socket out of the runtime's poller.
+func takeOver(conn *net.UDPConn) (fd int, err error) {
+	defer conn.Close()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	cerr := raw.Control(func(theirs uintptr) {
+		if fd, err = unix.FcntlInt(theirs, unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			err = unix.SetNonblock(fd, false)
+		}
+	})
+	if cerr != nil {
+		return -1, cerr
+	}
+	return fd, os.NewSyscallError("fcntl", err)
 }
 
 func socketOptions(fd int, v6, wildcard bool) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 		return os.NewSyscallError("setsockopt SO_REUSEPORT", err)
 	}
-	// These two only help: a smaller queue serves too, and so does a kernel
-	// that believes forged ICMP messages about the path's MTU.
+	// These only help: a smaller queue serves too, and so does a kernel that
+	// waits for its device as long as it likes, or believes forged ICMP messages
+	// about the path's MTU. No response is so large that it needs fragments, and
+	// no IPv4 router may make some of it (RFC 9715 section 3.1 leaves that to us),
+	// which spares the kernel finding a number for each packet too.
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, udpQueue)
+	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: udpSendSeconds})
 	if v6 {
 		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_OMIT)
 	} else {
-		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_OMIT)
+		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)
 	}
 	if !wildcard {
 		return nil
@@ -135,31 +173,67 @@ func (u *udpSocket) rearm(n int) {
 	}
 }
 
-func (u *udpSocket) close() error { return u.conn.Close() }
+// close closes the socket, or makes serve do so once it has answered what it has
+// received.
+func (u *udpSocket) close() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.closed.Store(true)
+	switch {
+	case u.fd < 0:
+		return nil
+	case u.served:
+		// It says that there is no peer, but wakes who is waiting.
+		unix.Shutdown(u.fd, unix.SHUT_RD)
+		return nil
+	}
+	return u.release()
+}
+
+// release closes fd; the caller holds mu.
+func (u *udpSocket) release() error {
+	fd := u.fd
+	u.fd = -1
+	return os.NewSyscallError("close", unix.Close(fd))
+}
+
+// start tells whether the socket is open, to be closed by stop.
+func (u *udpSocket) start() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.served = u.fd >= 0
+	return u.served
+}
+
+func (u *udpSocket) stop() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.release()
+}
 
 // serve answers until the socket is closed.
 func (u *udpSocket) serve(r *responder, now func() time.Time) error {
-	// Made once: a closure for each call would be an allocation for each call.
-	receive, send := u.receive, u.send
-	for {
-		if err := u.raw.Read(receive); err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			return err
-		}
-		if u.err != 0 {
-			if u.err == unix.EINTR || u.err == unix.ENOBUFS || u.err == unix.ENOMEM {
-				continue
-			}
-			return os.NewSyscallError("recvmmsg", u.err)
+	if !u.start() {
+		return nil
+	}
+	defer u.stop()
+	for !u.closed.Load() {
+		received, errno := u.receive()
+		switch errno {
+		case 0:
+		case unix.EINTR, unix.ENOBUFS, unix.ENOMEM:
+			continue
+		default:
+			return os.NewSyscallError("recvmmsg", errno)
 		}
 		t := now()
+		u.read(received, r.zones)
 		replies := 0
-		for i := range u.received {
+		for i := range received {
 			m := &u.in[i]
 			buffer := u.buffers[i][:]
-			reply := r.respond(buffer[:m.len], buffer[:0], u.client(i), false, t)
+			r.query = u.queries[i]
+			reply := r.respondRead(u.verdicts[i], buffer[:m.len], buffer[:0], u.client(i), false, t)
 			if r.waits {
 				if !r.aside.add(asked{bytes.Clone(buffer[:m.len]), u.client(i), false, t, u.later(i)}) {
 					r.counts.dropped.Add(1)
@@ -179,62 +253,86 @@ func (u *udpSocket) serve(r *responder, now func() time.Time) error {
 			}
 			replies++
 		}
-		for u.sending = u.out[:replies]; len(u.sending) > 0; {
-			if err := u.raw.Write(send); err != nil {
-				if errors.Is(err, net.ErrClosed) {
-					return nil
-				}
-				return err
-			}
-		}
-		// One more look at the clock for a batch, none for a query.
 		if replies > 0 {
+			if unsent := u.send(u.out[:replies]); unsent > 0 {
+				r.counts.unsent.Add(unsent)
+			}
+			// One more look at the clock for a batch, none for a query.
 			r.counts.latency.Observe(now().Sub(t), uint64(replies))
 		}
-		if u.unsent > 0 {
-			r.counts.unsent.Add(u.unsent)
-			u.unsent = 0
+		u.rearm(received)
+	}
+	return nil
+}
+
+// read reads the n queries of a batch, and has what their answers need brought
+// into the processor's cache while there is more than one to do that for.
+func (u *udpSocket) read(n int, zones Zones) {
+	for i := range n {
+		q := &u.queries[i]
+		if u.verdicts[i] = q.read(u.buffers[i][:u.in[i].len], false); n > 1 && u.verdicts[i] == answerIt {
+			if z := zones.Find(q.qname(), q.qtype); z != nil {
+				u.ahead.Add(z, q.qname())
+			}
 		}
-		u.rearm(u.received)
 	}
+	u.ahead.Load()
 }
 
-// receive takes what is there, up to a batch; false if nothing is, which makes
-// the poller wait. The calls do not block, so the scheduler need not hear of them.
-func (u *udpSocket) receive(fd uintptr) bool {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&u.in[0])), udpBatch, unix.MSG_DONTWAIT, 0, 0)
-	u.received, u.err = int(n), errno
+// receive takes what is there, up to a batch, and waits if nothing is. While
+// there are several at a time it first tries a call that does not wait, of which
+// the scheduler need not hear.
+func (u *udpSocket) receive() (received int, errno syscall.Errno) {
+	if u.loaded {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(u.fd), uintptr(unsafe.Pointer(&u.in[0])), udpBatch, unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), 0
+		case unix.EAGAIN:
+		default:
+			return 0, errno
+		}
+	}
+	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(u.fd), uintptr(unsafe.Pointer(&u.in[0])), udpBatch, unix.MSG_WAITFORONE, 0, 0)
 	if errno != 0 {
-		u.received = 0
+		return 0, errno
 	}
-	return errno != unix.EAGAIN
+	u.loaded = n > 1
+	return int(n), 0
 }
 
-// send sends what it can; false if the socket takes no more for now.
-func (u *udpSocket) send(fd uintptr) bool {
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&u.sending[0])), uintptr(len(u.sending)), unix.MSG_DONTWAIT, 0, 0)
-	switch errno {
-	case 0:
-		u.sending = u.sending[n:]
-	case unix.EAGAIN:
-		return false
-	case unix.EINTR:
-	default:
-		// This reply cannot be sent (no route, a firewall); the next one may.
-		u.sending = u.sending[1:]
-		u.unsent++
+// send sends messages, waiting when a device takes no more for now, and returns
+// how many could not be sent.
+func (u *udpSocket) send(messages []mmsghdr) (unsent uint64) {
+	for len(messages) > 0 {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(u.fd), uintptr(unsafe.Pointer(&messages[0])), uintptr(len(messages)), unix.MSG_DONTWAIT, 0, 0)
+		if errno == unix.EAGAIN {
+			n, _, errno = unix.Syscall6(unix.SYS_SENDMMSG, uintptr(u.fd), uintptr(unsafe.Pointer(&messages[0])), uintptr(len(messages)), 0, 0, 0)
+		}
+		switch errno {
+		case 0:
+			messages = messages[n:]
+		case unix.EINTR:
+		default:
+			// This one cannot be sent (no route, a firewall); the next one may.
+			messages = messages[1:]
+			unsent++
+		}
 	}
-	return true
+	return unsent
 }
 
 // overflowed is how many messages the kernel has dropped at the socket, 0 if it
 // does not say.
 func (u *udpSocket) overflowed() uint64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.fd < 0 {
+		return 0
+	}
 	var info [memFigures]uint32
 	size := uint32(unsafe.Sizeof(info))
-	_ = u.raw.Control(func(fd uintptr) { // fails once the socket is closed
-		unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-	})
+	unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(u.fd), unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 	return uint64(info[memDrops])
 }
 
@@ -259,11 +357,12 @@ func (u *udpSocket) later(i int) func(reply []byte) {
 			m.Control = &control[0]
 			m.SetControllen(len(control))
 		}
-		// An error is the client's: there is nobody to tell.
-		u.raw.Write(func(fd uintptr) bool {
-			_, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&m)), unix.MSG_DONTWAIT)
-			return errno != unix.EAGAIN
-		})
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if u.fd >= 0 {
+			// An error is the client's: there is nobody to tell.
+			unix.Syscall(unix.SYS_SENDMSG, uintptr(u.fd), uintptr(unsafe.Pointer(&m)), 0)
+		}
 	}
 }
 
