@@ -72,11 +72,13 @@ func (d *device) mustRun(t *testing.T, args ...string) {
 	}
 }
 
-func mustRun(t *testing.T, args ...string) {
+func mustRun(t *testing.T, args ...string) string {
 	t.Helper()
-	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	if err != nil {
 		t.Fatalf("%q: %v\n%s", args, err, out)
 	}
+	return string(out)
 }
 
 // start runs a program on the device until the test ends, or stop is called.

@@ -20,6 +20,8 @@ certbot   python3-certbot-dns-rfc2136 a test gets certificates with it
 named     bind9            tests compare our DNS answers with its
 nsd       nsd              tests compare our DNS answers with its
 knotd     knot             tests compare our DNS answers with its
+tsig-keygen bind9          tests make keys for secondaries with it
+pdns_server pdns-server    a test lets it follow our zones
 zonemaster-cli zonemaster-cli a test lets it judge a zone and its servers
 curl      curl             tests speak to the HTTP doors with it
 shasum    perl             the shell client of the seed hashes with it
@@ -75,6 +77,8 @@ if [ ${#python_packages[@]} -gt 0 ] && ! python3 -c 'import ensurepip, venv' 2>/
 if [[ " ${packages[*]-} " == *" gcc "* ]]; then packages+=(libc6-dev); fi
 # ddclient alone cannot speak TLS.
 if [[ " ${packages[*]-} " == *" ddclient "* ]]; then packages+=(libio-socket-ssl-perl); fi
+# PowerDNS alone has no place for zones.
+if [[ " ${packages[*]-} " == *" pdns-server "* ]]; then packages+=(pdns-backend-sqlite3); fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0
 
@@ -107,6 +111,7 @@ with_apt() {
 	for package in "${packages[@]}"; do
 		case $package in
 		bind9) services+=(named) ;;
+		pdns-server) services+=(pdns) ;;
 		nsd | knot | miniupnpd | ddclient | inadyn | nginx | caddy | haproxy) services+=("$package") ;;
 		esac
 	done

@@ -126,20 +126,18 @@ func (s *Set) Changed(dnsname.Name) {
 // key, if no other one has it.
 func (s *Set) Transferred(client netip.Addr, key []byte, apex dnsname.Name, serial uint32, kind Kind, now time.Time) {
 	var found *peer
+	several := false
 	for _, p := range s.peers {
 		if string(p.Key.Name) != string(key) {
 			continue
 		}
 		if p.Addr.Addr() == client {
-			found = p
+			found, several = p, false
 			break
 		}
-		if found != nil {
-			return // two have the key, and neither the address
-		}
-		found = p
+		found, several = p, found != nil
 	}
-	if found == nil {
+	if found == nil || several {
 		return
 	}
 	found.mu.Lock()

@@ -213,19 +213,20 @@ func TestToldAgain(t *testing.T) {
 func TestTransferred(t *testing.T) {
 	third := key
 	third.Name = []byte("\x05other\x00")
-	a, b, c := netip.MustParseAddrPort("192.0.2.1:53"), netip.MustParseAddrPort("192.0.2.2:53"), netip.MustParseAddrPort("192.0.2.3:53")
+	a, b, c, d := netip.MustParseAddrPort("192.0.2.1:53"), netip.MustParseAddrPort("192.0.2.2:53"), netip.MustParseAddrPort("192.0.2.3:53"), netip.MustParseAddrPort("192.0.2.4:53")
 	s := secondary.New(secondary.Config{
-		Secondaries: []secondary.Secondary{{a, key}, {b, key}, {c, third}},
+		Secondaries: []secondary.Secondary{{a, key}, {b, key}, {c, third}, {d, key}},
 		Zones:       []dnsname.Name{one},
 	})
 	now := time.Unix(1_800_000_000, 0)
+	s.Transferred(d.Addr(), key.Name, one, 6, secondary.NoNews, now)
 	s.Transferred(b.Addr(), key.Name, one, 7, secondary.Difference, now)
 	s.Transferred(netip.MustParseAddr("2001:db8::3"), third.Name, one, 8, secondary.Whole, now)
 	s.Transferred(netip.MustParseAddr("2001:db8::4"), key.Name, one, 9, secondary.Whole, now)    // which of two?
 	s.Transferred(a.Addr(), []byte("\x04none\x00"), one, 9, secondary.Whole, now)                // nobody's key
 	s.Transferred(a.Addr(), key.Name, dnsname.MustParse("example.org"), 9, secondary.Whole, now) // no zone
 	got := s.States()
-	if !got[0].Transferred.IsZero() || got[1].Serial != 7 || got[1].Kind != secondary.Difference || got[2].Serial != 8 || !got[2].Transferred.Equal(now) {
+	if !got[0].Transferred.IsZero() || got[1].Serial != 7 || got[1].Kind != secondary.Difference || got[2].Serial != 8 || !got[2].Transferred.Equal(now) || got[3].Serial != 6 {
 		t.Errorf("%+v", got)
 	}
 }
