@@ -19,7 +19,7 @@ const (
 
 // replays remembers TSIG messages that were answered, so that the same one again
 // gets the same answer and does nothing: clients send a message again when its
-// answer was lost, and so do others (docs/decisions/0021). A message is known by
+// answer was lost, and so do others (docs/decisions/0022). A message is known by
 // its MAC, for as long as its time holds.
 //
 // Every message of a time before floor is refused as of another time: those of
