@@ -54,9 +54,6 @@ type udpSocket struct {
 	served bool       // the goroutine closes fd
 	closed atomic.Bool
 
-	// loaded says that messages come faster than they are answered.
-	loaded bool
-
 	queries  [udpBatch]query
 	verdicts [udpBatch]verdict
 	ahead    zone.Ahead
@@ -279,25 +276,12 @@ func (u *udpSocket) read(n int, zones Zones) {
 	u.ahead.Load()
 }
 
-// receive takes what is there, up to a batch, and waits if nothing is. While
-// there are several at a time it first tries a call that does not wait, of which
-// the scheduler need not hear.
+// receive takes what is there, up to a batch, and waits if nothing is.
 func (u *udpSocket) receive() (received int, errno syscall.Errno) {
-	if u.loaded {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(u.fd), uintptr(unsafe.Pointer(&u.in[0])), udpBatch, unix.MSG_DONTWAIT, 0, 0)
-		switch errno {
-		case 0:
-			return int(n), 0
-		case unix.EAGAIN:
-		default:
-			return 0, errno
-		}
-	}
 	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(u.fd), uintptr(unsafe.Pointer(&u.in[0])), udpBatch, unix.MSG_WAITFORONE, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
-	u.loaded = n > 1
 	return int(n), 0
 }
 
