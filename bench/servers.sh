@@ -8,7 +8,7 @@
 
 : "${PORT_godwit:=$((PORT_BASE + 70))}" "${PORT_godwit_http:=$((PORT_BASE + 71))}" "${PORT_godwit_https:=$((PORT_BASE + 72))}"
 start_godwit() {
-	godwit_data
+	godwit_data godwit
 	[ -f "$RUN/tls.pem" ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
 		-addext subjectAltName=DNS:localhost -keyout "$RUN/tls.key" -out "$RUN/tls.pem" 2>/dev/null || die "openssl made no certificate"
 	run godwit "$BIN/godwit" serve --zone dyn.example.com --data "$Z/godwit-data" --dns "$(addr godwit)" \
@@ -27,21 +27,30 @@ args_godwit_tls() { godwit_nic https "$PORT_godwit_https"; }
 args_godwit_resumed() { echo "$(godwit_nic https "$PORT_godwit_https") -newconn -resume"; }
 args_godwit_oneshot() { echo "$(godwit_nic https "$PORT_godwit_https") -newconn"; }
 
-# godwit_data: imports the hosts of $Z once.
+# Its door of UPDATE messages, with a TSIG key for each host.
+: "${PORT_godwit_rfc2136:=$((PORT_BASE + 73))}"
+start_godwit_rfc2136() {
+	godwit_data tsig
+	run godwit_rfc2136 "$BIN/godwit" serve --zone dyn.example.com --data "$Z/tsig-data" --dns "$(addr godwit_rfc2136)" --http "127.0.0.1:$((PORT_BASE + 74))" \
+		--changes-per-hour 0 --requests-per-second 0 --responses-per-second 0
+}
+args_godwit_rfc2136() { echo "-rfc2136 $(addr godwit_rfc2136) -creds $Z/tsig-creds"; }
+
+# godwit_data KIND: imports the hosts of $Z/KIND-N.json once.
 godwit_data() {
 	built godwit
-	[ -f "$Z/godwit-data/imported" ] && return
+	[ -f "$Z/$1-data/imported" ] && return
 	local f p i
-	rm -rf "$Z/godwit-data"
-	"$BIN/godwit" serve --zone dyn.example.com --data "$Z/godwit-data" --dns "$(addr godwit)" \
+	rm -rf "$Z/$1-data"
+	"$BIN/godwit" serve --zone dyn.example.com --data "$Z/$1-data" --dns "$(addr godwit)" \
 		--http "127.0.0.1:$PORT_godwit_http" >"$RUN/import.log" 2>&1 & p=$!
-	for i in $(seq 100); do [ -S "$Z/godwit-data/admin.sock" ] && break; sleep 0.1; done
-	for f in "$Z"/godwit-?.json; do
+	for i in $(seq 100); do [ -S "$Z/$1-data/admin.sock" ] && break; sleep 0.1; done
+	for f in "$Z/$1"-?.json; do
 		say "importing $f"
-		"$BIN/godwit" host import "$f" --target "local:$Z/godwit-data" >>"$RUN/import.log" 2>&1 || { kill "$p"; die "the import failed; see $RUN/import.log"; }
+		"$BIN/godwit" host import "$f" --target "local:$Z/$1-data" >>"$RUN/import.log" 2>&1 || { kill "$p"; die "the import failed; see $RUN/import.log"; }
 	done
 	kill "$p"; wait "$p"
-	touch "$Z/godwit-data/imported"
+	touch "$Z/$1-data/imported"
 }
 
 # --- answering -----------------------------------------------------------------------------------------

@@ -100,6 +100,9 @@ func (c hostSetupCommand) Run(a *app) error {
 	if guide != nil && guide.proof == byTSIG && strings.HasPrefix(c.Target, awsTarget) {
 		return usage("%s sends DNS UPDATE messages, which a function in AWS does not take; choose another client", guide.name)
 	}
+	if guide != nil && guide.proof == byTSIG && c.Wait {
+		return usage("--wait hears of HTTP requests, and %s sends DNS UPDATE messages; what came of them: godwit host history %s%s", guide.name, shellQuote(c.Name.String()), c.targetFlag(a))
+	}
 	if guide != nil && guide.proof == bySeedProof && c.NewToken {
 		return usage("%s proves itself with the host's own secret, the one that host add printed; use that, or make a new one: godwit host rotate %s%s",
 			guide.name, shellQuote(c.Name.String()), c.targetFlag(a))
@@ -141,6 +144,10 @@ func (c hostSetupCommand) Run(a *app) error {
 		return a.printJSON(s)
 	}
 	a.printSetupOf(s)
+	if guide.proof == byTSIG {
+		a.print("\nThen see what came of it: godwit host history %s%s", shellQuote(s.Host), c.targetFlag(a))
+		return nil
+	}
 	a.print("\nThen see what arrives: godwit host setup %s --wait%s", shellQuote(s.Host), c.targetFlag(a))
 	return nil
 }

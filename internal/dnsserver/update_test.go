@@ -578,3 +578,59 @@ func FuzzUpdate(f *testing.F) {
 		}
 	})
 }
+
+// Each key changes what it is granted and nothing else: keys × records × verbs ×
+// transports.
+func TestUpdateAuthorisation(t *testing.T) {
+	u := newUpdates(t)
+	add := func(host string, types ...ddns.Type) tsig.Key {
+		t.Helper()
+		made, err := u.AddToken(t.Context(), dnsname.MustParse(host), ddns.TokenSpec{TSIG: tsig.SHA256, Types: types})
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, _ := made.Credential.TSIGName(made.Host)
+		secret, _ := base64.StdEncoding.DecodeString(made.TSIGSecret.Reveal())
+		return tsig.Key{Name: []byte(name.Wire()), Algorithm: tsig.SHA256, Secret: secret}
+	}
+	type record struct {
+		name string
+		typ  uint16
+		data string
+	}
+	records := []record{
+		{home, dns.TypeA, "\xc0\x00\x02\x01"}, {home, dns.TypeAAAA, strings.Repeat("\x20", 16)}, {challengeOf(home), dns.TypeTXT, "\x01x"},
+		{other, dns.TypeA, "\xc0\x00\x02\x01"}, {other, dns.TypeAAAA, strings.Repeat("\x20", 16)}, {challengeOf(other), dns.TypeTXT, "\x01x"},
+		{"www." + z, dns.TypeA, "\xc0\x00\x02\x01"}, {z, dns.TypeA, "\xc0\x00\x02\x01"},
+	}
+	for _, c := range []struct {
+		name string
+		key  tsig.Key
+		may  []int // indexes into records
+	}{
+		{"all of home", u.key, []int{0, 1, 2}},
+		{"A of home", add(home, ddns.TypeA), []int{0}},
+		{"challenges of home", add(home, ddns.TypeTXT), []int{2}},
+		{"AAAA of the other", add(other, ddns.TypeAAAA), []int{4}},
+		{"all of the other", add(other), []int{3, 4, 5}},
+	} {
+		u.key = c.key
+		for i, r := range records {
+			for verb, change := range map[string]rr{
+				"add": {r.name, r.typ, dns.ClassINET, 60, r.data}, "delete": {r.name, r.typ, dns.ClassNONE, 0, r.data}, "delete all": {r.name, r.typ, dns.ClassANY, 0, ""},
+			} {
+				for _, network := range []string{"udp", "tcp"} {
+					want := "REFUSED signed"
+					if slices.Contains(c.may, i) {
+						want = "NOERROR signed"
+					}
+					u.id++
+					msg := u.sign(update(u.id, z, false, nil, []rr{change}))
+					if got := u.rcodeOf(t, msg, exchangeAll(t, network, u.server.Addrs()[0], msg)); got != want {
+						t.Errorf("%s: %s of %s %s over %s: %s, want %s", c.name, verb, r.name, dns.TypeToString[r.typ], network, got, want)
+					}
+				}
+			}
+		}
+	}
+}
