@@ -22,6 +22,10 @@ nsd       nsd              tests compare our DNS answers with its
 knotd     knot             tests compare our DNS answers with its
 tsig-keygen bind9          tests make keys for secondaries with it
 pdns_server pdns-server    a test lets it follow our zones
+delv      bind9-dnsutils   tests validate a signed zone with it
+unbound   unbound          tests validate a signed zone with it
+drill     ldnsutils        tests validate a signed zone with it
+dnsviz    dnsviz           tests look for mistakes in a signed zone with it
 zonemaster-cli zonemaster-cli a test lets it judge a zone and its servers
 curl      curl             tests speak to the HTTP doors with it
 shasum    perl             the shell client of the seed hashes with it
@@ -112,7 +116,7 @@ with_apt() {
 		case $package in
 		bind9) services+=(named) ;;
 		pdns-server) services+=(pdns) ;;
-		nsd | knot | miniupnpd | ddclient | inadyn | nginx | caddy | haproxy) services+=("$package") ;;
+		nsd | knot | unbound | miniupnpd | ddclient | inadyn | nginx | caddy | haproxy) services+=("$package") ;;
 		esac
 	done
 	policy=/usr/sbin/policy-rc.d
