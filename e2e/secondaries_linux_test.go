@@ -126,7 +126,7 @@ func (f *follower) log() string {
 	return string(text)
 }
 
-// serial is what a server has of a zone; 0: nothing yet.
+// serialAt is what a server has of a zone; 0: nothing yet.
 func serialAt(addr, apex string) uint32 {
 	m := dns.NewMsg(apex, dns.TypeSOA)
 	m.ID, m.RecursionDesired, m.UDPSize = 7, false, 1232
@@ -309,7 +309,7 @@ func TestSecondaries(t *testing.T) {
 		f.stop()
 		r.update(10, pause)
 		f.start()
-		r.level(zone, f) // while its start is the news; the others are told as ever
+		r.level(zone, f)
 	}
 	r.update(part, pause)
 	r.level(zone, r.followers...)
