@@ -27,6 +27,15 @@ args_godwit_tls() { godwit_nic https "$PORT_godwit_https"; }
 args_godwit_resumed() { echo "$(godwit_nic https "$PORT_godwit_https") -newconn -resume"; }
 args_godwit_oneshot() { echo "$(godwit_nic https "$PORT_godwit_https") -newconn"; }
 
+# The same hosts in a zone that it signs.
+: "${PORT_godwit_signed:=$((PORT_BASE + 76))}"
+start_godwit_signed() {
+	godwit_data godwit
+	rm -rf "$RUN/godwit_signed-data" && cp -r "$Z/godwit-data" "$RUN/godwit_signed-data" || die "no copy of the hosts"
+	run godwit_signed "$BIN/godwit" serve --zone dyn.example.com --dnssec dyn.example.com --data "$RUN/godwit_signed-data" --dns "$(addr godwit_signed)" \
+		--http "127.0.0.1:$((PORT_BASE + 77))" --responses-per-second 0
+}
+
 # Its door of UPDATE messages, with a TSIG key for each host.
 : "${PORT_godwit_rfc2136:=$((PORT_BASE + 73))}"
 start_godwit_rfc2136() {
@@ -60,6 +69,9 @@ start_nsd() { conf nsd.conf nsd; run nsd "$NSD" -d -c "$C"; }
 
 : "${PORT_knot:=$((PORT_BASE + 2))}"
 start_knot() { conf knot.conf knot; mkdir "$D/run" "$D/db"; run knot "$KNOTD" -c "$C"; }
+
+: "${PORT_knot_signed:=$((PORT_BASE + 4))}"
+start_knot_signed() { conf knot-signed.conf knot_signed; mkdir "$D/run" "$D/db"; run knot_signed "$KNOTD" -c "$C"; }
 
 : "${PORT_bind:=$((PORT_BASE + 3))}"
 start_bind() { conf named.conf bind; run bind "$NAMED" -f -n 1 -c "$C"; }
