@@ -181,7 +181,7 @@ func TestCertificatesForHosts(t *testing.T) {
 		r := r.in(t)
 		before := r.challenges()
 		token := r.token("host", "token", "add", docHost, "--types", "TXT")
-		got := r.run(foreign{args: []string{program, "https://" + docHost + ":" + token + "@" + r.server() + "/acme-dns", one[1:] + "a", two[1:] + "a", three}, env: []string{"SSL_CERT_FILE=" + r.ca}})
+		got := r.run(foreign{args: []string{program, "https://" + docHost + ":" + token + "@" + r.server() + "/acme-dns", "127.0.0.0/8", one[1:] + "a", two[1:] + "a", three}, env: []string{"SSL_CERT_FILE=" + r.ca}})
 		if got.code != 0 || got.said != "_acme-challenge."+docHost+"\n" {
 			t.Fatalf("it ended with %d:\n%s", got.code, got.said)
 		}
@@ -190,7 +190,12 @@ func TestCertificatesForHosts(t *testing.T) {
 		if shows := r.challenges(); shows != strings.Join(want, " ") {
 			t.Errorf("DNS shows %s, want %s", shows, want)
 		}
-		if nobody := r.run(foreign{args: []string{program, "https://" + r.server() + "/acme-dns", one}, env: []string{"SSL_CERT_FILE=" + r.ca}}); nobody.code != 1 || !strings.Contains(nobody.said, "401") {
+		// At the root, and without networks, in place of which the library sends null.
+		root := r.run(foreign{args: []string{program, "https://" + docHost + ":" + token + "@" + r.server(), "", three}, env: []string{"SSL_CERT_FILE=" + r.ca}})
+		if root.code != 0 || root.said != "_acme-challenge."+docHost+"\n" {
+			t.Errorf("at the root it ended with %d:\n%s", root.code, root.said)
+		}
+		if nobody := r.run(foreign{args: []string{program, "https://" + r.server() + "/acme-dns", "", one}, env: []string{"SSL_CERT_FILE=" + r.ca}}); nobody.code != 1 || !strings.Contains(nobody.said, "401") {
 			t.Errorf("without a token it ended with %d:\n%s", nobody.code, nobody.said)
 		}
 	})

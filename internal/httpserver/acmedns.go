@@ -29,11 +29,11 @@ const (
 // maxAllowFrom is how many networks an account may be held to.
 const maxAllowFrom = 32
 
-// orACMEDNS gives requests at the root that only clients of acme-dns make to its
-// door, and all others to whom they belong.
-func orACMEDNS(door, other http.HandlerFunc) http.HandlerFunc {
+// orACMEDNS gives requests at the root with a header field that only clients of
+// acme-dns send there to its door, and all others to whom they belong.
+func orACMEDNS(field string, door, other http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get(apiUser) != "" {
+		if r.Header.Get(field) != "" {
 			door(w, r)
 			return
 		}
@@ -152,11 +152,12 @@ func badJSON() error {
 	return badAccountRequest("malformed_json_payload", "the body is not the JSON that this path takes", "see what the client sends")
 }
 
-// readAllowFrom reads the body of a registration, which may be empty. What is not
-// understood closes: an account is not to be good from everywhere by mistake.
+// readAllowFrom reads the body of a registration, which may be empty, or null as the
+// library of clients in Go has it. What is not understood closes: an account is not
+// to be good from everywhere by mistake.
 func readAllowFrom(body []byte) (networks []netip.Prefix, err error) {
 	s := scanner{data: body}
-	if s.end() {
+	if s.end() || s.null() && s.end() {
 		return nil, nil
 	}
 	bad := badAccountRequest("invalid_allowfrom_cidr", "allowfrom is not a list of CIDR blocks, or longer than 32", "send blocks such as 192.0.2.0/24 or 2001:db8::/32")

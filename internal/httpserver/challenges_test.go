@@ -55,7 +55,7 @@ func TestChallengesGolden(t *testing.T) { newChallengeRig(t).golden("challenges.
 func TestRegisterAnswer(t *testing.T) {
 	o := newChallengeRig(t)
 	for body, allowed := range map[string]string{
-		"": `[]`, "{}": `[]`, `{"allowfrom":[]}`: `[]`, `{"allowfrom":["198.51.100.9/24","2001:db8::1/32"],"more":1}`: `["198.51.100.0/24","2001:db8::/32"]`,
+		"": `[]`, "{}": `[]`, `{"allowfrom":[]}`: `[]`, "null\n": `[]`, `{"allowfrom":["198.51.100.9/24","2001:db8::1/32"],"more":1}`: `["198.51.100.0/24","2001:db8::/32"]`,
 	} {
 		w := o.raw(away, registerOf(host1, "host1", body))
 		var got map[string]any
@@ -214,7 +214,10 @@ func TestChallengePaths(t *testing.T) {
 	if w := o.send("POST", "/register", away, `{"execution_mode":"get"}`); w.Code != 200 || w.Body.String() != seedJSON("success", away) {
 		t.Error(whole(w))
 	}
-	if w := o.send("POST", "/register", away, "", "X-Api-User", "x"); w.Code != 401 || w.Body.String() != `{"error":"forbidden"}` {
+	if w := o.send("POST", "/register", away, "", "Authorization", "Basic eDp5"); w.Code != 401 || w.Body.String() != `{"error":"forbidden"}` {
+		t.Error(whole(w))
+	}
+	if w := o.raw(away, strings.Replace(registerOf(host1, "acme", ""), "/acme-dns", "", 1)); w.Code != 201 {
 		t.Error(whole(w))
 	}
 	long := `{"fqdn":"` + strings.Repeat("a", 4096) + `"}`

@@ -204,6 +204,12 @@ func (s *scanner) literal(word string) bool {
 	return true
 }
 
+// null moves over null, after white space, if it is there.
+func (s *scanner) null() bool {
+	s.space()
+	return s.literal("null")
+}
+
 // number reads a number (RFC 8259 section 6).
 func (s *scanner) number() bool {
 	s.one('-')

@@ -1,6 +1,7 @@
 // goacmedns registers an account at an acme-dns API and adds values by it, with
-// the library that its clients in Go have: goacmedns URL VALUE... It says where
-// the values are.
+// the library that its clients in Go have: goacmedns URL NETWORK VALUE... It says
+// where the values are. NETWORK is where the account may be used from; "" does not
+// say.
 package main
 
 import (
@@ -12,18 +13,22 @@ import (
 )
 
 func main() {
-	if err := run(context.Background(), os.Args[1], os.Args[2:]); err != nil {
+	if err := run(context.Background(), os.Args[1], os.Args[2], os.Args[3:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, url string, values []string) error {
+func run(ctx context.Context, url, network string, values []string) error {
+	var networks []string
+	if network != "" {
+		networks = []string{network}
+	}
 	client, err := goacmedns.NewClient(url)
 	if err != nil {
 		return err
 	}
-	account, err := client.RegisterAccount(ctx, []string{"127.0.0.0/8"})
+	account, err := client.RegisterAccount(ctx, networks)
 	if err != nil {
 		return err
 	}
