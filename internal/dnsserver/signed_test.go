@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"codeberg.org/miekg/dns"
+	"codeberg.org/miekg/dns/dnsutil"
 
 	"godwit/internal/dnsname"
 	"godwit/internal/dnssec"
 	"godwit/internal/dnsserver"
+	"godwit/internal/tsig"
 	"godwit/internal/zone"
 )
 
@@ -146,6 +148,18 @@ func TestSignedAnswersAllocateNothing(t *testing.T) {
 		l.ask(query, true)
 		if n := testing.AllocsPerRun(100, func() { l.ask(query, true) }); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+// TestSignedZoneIsNotTransferred: a secondary of it could prove nothing.
+func TestSignedZoneIsNotTransferred(t *testing.T) {
+	zones := signedZones(t)
+	s := start(t, dnsserver.Config{Zones: zones, Transfers: &primary{Zones: zones}, TransferKeys: []tsig.Key{transferKey}})
+	for _, qtype := range []uint16{dns.TypeAXFR, dns.TypeIXFR} {
+		first, records := transferFrom(t, "tcp", s.Addrs()[0], transferQuery(z, qtype, map[uint16]uint32{dns.TypeIXFR: 1}[qtype], true), transferKey)
+		if first.Rcode != dns.RcodeRefused || len(records) != 0 {
+			t.Errorf("%s: rcode %d, %d records", dnsutil.TypeToString(qtype), first.Rcode, len(records))
 		}
 	}
 }
