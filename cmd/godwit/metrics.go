@@ -10,8 +10,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"godwit/internal/api"
+	"godwit/internal/dnssec"
 	"godwit/internal/dnsserver"
 	"godwit/internal/histogram"
+	"godwit/internal/secondary"
 )
 
 // metricsHandler answers /metrics in Prometheus' text form, or in OpenMetrics'
@@ -33,8 +36,9 @@ func (d *daemon) metricsHandler(dns *dnsserver.Server) http.Handler {
 
 // metrics reads what the parts of a daemon have counted.
 //
-// Labels have few values, whatever strangers send: no host, no address, and of
-// types, rcodes, doors and outcomes those of a list.
+// Labels have few values, whatever strangers send: no host, no client's address,
+// and of types, rcodes, doors and outcomes those of a list. Zones and secondaries
+// are those of the settings.
 type metrics struct {
 	d   *daemon
 	dns *dnsserver.Server
@@ -60,13 +64,18 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 		if z.Serial != 0 {
 			s.gauge("zone_serial", "SOA serial of a zone that is answered here.", float64(z.Serial), "zone", z.Apex)
 		}
+		if z.DNSSEC != nil {
+			s.keys(z.Apex, z.DNSSEC, time.Now())
+		}
+	}
+	if m.d.secondaries != nil {
+		s.secondaries(m.d.secondaries.States())
+	}
+	if m.d.keeper != nil {
+		s.signatures(m.d.keeper.Counts())
 	}
 	if c := m.d.certificateState(); c != nil {
-		expiry := 0.0
-		if !c.NotAfter.IsZero() {
-			expiry = unixSeconds(c.NotAfter)
-		}
-		s.gauge("tls_certificate_expiry_timestamp_seconds", "When the TLS certificate ends, in Unix time; 0: there is none yet.", expiry)
+		s.gauge("tls_certificate_expiry_timestamp_seconds", "When the TLS certificate ends, in Unix time; 0: there is none yet.", unixOrNever(c.NotAfter))
 		s.gauge("tls_certificate_problem", "1 if the last attempt to get or renew the TLS certificate failed.", truth(c.Problem != ""))
 	}
 }
@@ -84,7 +93,10 @@ func (s *scrape) dns(c dnsserver.Counts) {
 			s.counter("dns_queries_total", "DNS queries, but for messages that are none.", n, "transport", t.name, "type", name)
 		}
 		for name, n := range t.Rcodes {
-			s.counter("dns_responses_total", "DNS responses.", n, "transport", t.name, "rcode", name)
+			s.counter("dns_responses_total", "DNS responses to queries.", n, "transport", t.name, "rcode", name)
+		}
+		for name, n := range t.Updates {
+			s.counter("dns_update_responses_total", "DNS responses to UPDATE messages.", n, "transport", t.name, "rcode", name)
 		}
 		s.histogram("dns_response_duration_seconds", "From when a batch of queries was read until its responses were sent, counted for each response.",
 			t.Latency, "transport", t.name)
@@ -93,6 +105,10 @@ func (s *scrape) dns(c dnsserver.Counts) {
 		s.counter("dns_drops_total", "DNS messages without a response: not_dns has no header or is a response; rate_limited is over --responses-per-second; "+
 			"queue_full came faster than it was read; unsent was not taken by the kernel.", n, "reason", reason)
 	}
+	for name, n := range c.TSIG {
+		s.counter("dns_tsig_errors_total", "UPDATE messages and signed queries whose TSIG record did not hold.", n, "error", name)
+	}
+	s.counter("dns_updates_overloaded_total", "UPDATE messages and queries with a host's key that were dropped by UDP, or SERVFAIL by TCP, because too many others were at work.", c.Crowded)
 	s.counter("dns_truncated_responses_total", "DNS responses with TC.", c.Truncated)
 	s.counter("dns_slips_total", "DNS responses over --responses-per-second that told the client to come by TCP or with a cookie.", c.Slipped)
 	s.counter("dns_valid_cookies_total", "DNS queries whose cookie proved their address.", c.Cookies)
@@ -100,6 +116,40 @@ func (s *scrape) dns(c dnsserver.Counts) {
 	s.counter("dns_tcp_connections_total", "TCP connections for DNS that were accepted.", c.Conns)
 	for reason, n := range map[string]uint64{"client_limit": c.Refused, "made_room": c.Evicted} {
 		s.counter("dns_tcp_connections_closed_total", "TCP connections for DNS that were closed over a limit: client_limit at once, made_room for others.", n, "reason", reason)
+	}
+}
+
+// secondaries is what is known of who follows the zones.
+func (s *scrape) secondaries(states []secondary.State) {
+	for _, one := range states {
+		labels := []string{"secondary", one.Secondary.String(), "zone", one.Zone.String()}
+		s.gauge("secondary_notify_problem", "1 if the secondary did not acknowledge the last NOTIFY.", truth(one.Problem != ""), labels...)
+		s.gauge("secondary_behind", "1 if the zone has another serial than the secondary got last.", truth(one.Behind), labels...)
+		s.gauge("secondary_notified_timestamp_seconds", "When the secondary last acknowledged a NOTIFY, in Unix time; 0: not since the start.", unixOrNever(one.Acknowledged), labels...)
+		s.gauge("secondary_transferred_timestamp_seconds", "When the secondary last got the zone, or heard that it has it, in Unix time; 0: not since the start.",
+			unixOrNever(one.Transferred), labels...)
+	}
+}
+
+// keys is what is known of a signed zone's keys.
+func (s *scrape) keys(apex string, keys *api.ZoneKeys, now time.Time) {
+	ages, atParent := map[string]float64{"published": 0, "signing": 0, "retired": 0}, false
+	for _, k := range keys.Keys {
+		ages[k.State] = max(0, now.Sub(k.Made).Seconds())
+		atParent = atParent || k.AtParent
+	}
+	for state, age := range ages {
+		s.gauge("dnssec_key_age_seconds", "How long ago the zone's key in this state was made; 0: there is none. A published key is to follow the signing one, and a retired one was before it.",
+			age, "zone", apex, "state", state)
+	}
+	s.gauge("dnssec_at_parent", "1 if the parent zone is known to have the DS record of one of the zone's keys.", truth(atParent), "zone", apex)
+}
+
+// signatures are those of all signed zones.
+func (s *scrape) signatures(c dnssec.Counts) {
+	for kind, n := range map[string]dnssec.Signatures{"present": c.There, "made_up": c.MadeUp} {
+		s.counter("dnssec_signatures_total", "Signatures that were made: of what is present in a zone, or for names that clients made up.", n.Made, "kind", kind)
+		s.counter("dnssec_signatures_refused_total", "Signatures that were not made, because too many were in that second: the client was sent to TCP, or answered SERVFAIL there.", n.Refused, "kind", kind)
 	}
 }
 
@@ -179,6 +229,14 @@ func describe(name, help string, labels []string) (desc *prometheus.Desc, values
 }
 
 func unixSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+
+// unixOrNever is unixSeconds, 0 for the zero time.
+func unixOrNever(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return unixSeconds(t)
+}
 
 func truth(is bool) float64 {
 	if is {

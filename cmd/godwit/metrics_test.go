@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"io"
@@ -36,7 +37,11 @@ func startWatched(t *testing.T) *watched {
 	if err := os.WriteFile(tokenFile, []byte(metricsToken+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d, target := start(t, "--https=127.0.0.1:0", "--tls-cert="+file, "--tls-key="+file, "--admin=127.0.0.1:0", "--admin-token-file="+tokenFile)
+	keys := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(keys, []byte("key \"transfer\" { algorithm hmac-sha256; secret \""+base64.StdEncoding.EncodeToString([]byte(metricsToken))+"\"; };\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, target := start(t, "--zone=dyn.example.com,signed.invalid", "--dnssec=signed.invalid", "--tsig-key-file="+keys, "--secondary=127.0.0.9:9", "--https=127.0.0.1:0", "--tls-cert="+file, "--tls-key="+file, "--admin=127.0.0.1:0", "--admin-token-file="+tokenFile)
 	pem, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +95,8 @@ func (w *watched) scrape(t *testing.T) string {
 	return text
 }
 
-// use updates the host three times, and asks six questions.
+// use updates the host three times, sends an UPDATE message without a key, and
+// asks six questions.
 func (w *watched) use(t *testing.T) {
 	t.Helper()
 	for _, password := range []string{w.token, w.token, "wrong"} {
@@ -105,25 +111,32 @@ func (w *watched) use(t *testing.T) {
 		}
 		_ = response.Body.Close()
 	}
+	// RFC 2136 section 2: a header with this opcode, which is refused before the rest is read.
+	w.send(t, "udp", append([]byte{0, 7, 5 << 3, 0}, make([]byte, 8)...))
 	for _, network := range []string{"udp", "tcp"} {
 		for _, name := range []string{"nas.dyn.example.com", "nothere.dyn.example.com", "example.org"} {
-			c, err := net.Dial(network, w.bound.DNS[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-			query := question(7, dnsname.MustParse(name), typeA)
-			if network == "tcp" {
-				query = append(binary.BigEndian.AppendUint16(nil, uint16(len(query))), query...)
-			}
-			if _, err := c.Write(query); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := c.Read(make([]byte, 512)); err != nil {
-				t.Fatal(err)
-			}
-			_ = c.Close()
+			w.send(t, network, question(7, dnsname.MustParse(name), typeA))
 		}
+	}
+}
+
+// send sends a DNS message and waits for its answer.
+func (w *watched) send(t *testing.T, network string, message []byte) {
+	t.Helper()
+	c, err := net.Dial(network, w.bound.DNS[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	if network == "tcp" {
+		message = append(binary.BigEndian.AppendUint16(nil, uint16(len(message))), message...)
+	}
+	if _, err := c.Write(message); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 512)); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -151,13 +164,23 @@ func TestMetrics(t *testing.T) {
 		`godwit_unpublished_hosts 0`,
 		`godwit_unpublished_oldest_age_seconds 0`,
 		`godwit_zone_hosts{zone="dyn.example.com"} 1`,
+		`godwit_dns_update_responses_total{rcode="REFUSED",transport="udp"} 1`,
+		`godwit_dns_tsig_errors_total{error="BADKEY"} 0`,
+		`godwit_dns_updates_overloaded_total 0`,
+		`godwit_secondary_behind{secondary="127.0.0.9:9",zone="dyn.example.com"} 0`,
+		`godwit_secondary_notified_timestamp_seconds{secondary="127.0.0.9:9",zone="dyn.example.com"} 0`,
+		`godwit_secondary_transferred_timestamp_seconds{secondary="127.0.0.9:9",zone="dyn.example.com"} 0`,
+		`godwit_dnssec_key_age_seconds{state="published",zone="signed.invalid"} 0`,
+		`godwit_dnssec_at_parent{zone="signed.invalid"} 0`,
+		`godwit_dnssec_signatures_total{kind="present"} 0`,
+		`godwit_dnssec_signatures_refused_total{kind="made_up"} 0`,
 		`godwit_tls_certificate_problem 0`,
 	} {
 		if !strings.Contains(text, "\n"+want+"\n") {
 			t.Errorf("it lacks %s", want)
 		}
 	}
-	for _, private := range []string{w.token, metricsToken, "nas.", "nothere", "127.0.0.1"} {
+	for _, private := range []string{w.token, metricsToken, "nas.", "nothere", "127.0.0.1", "transfer\""} {
 		if strings.Contains(text, private) {
 			t.Errorf("it has %s", private)
 		}

@@ -2,6 +2,7 @@ package dnssec_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -317,5 +318,23 @@ func TestSignedAnswers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSignaturesAreCounted: those that are made, once each, and those that are
+// refused when a second's worth has been made.
+func TestSignaturesAreCounted(t *testing.T) {
+	z, k := signedZone(t)
+	for range 3 {
+		ask(t, z, "rp."+apex, dns.TypeRP, began, false)
+	}
+	if got, want := k.Counts(), (dnssec.Counts{There: dnssec.Signatures{Made: 1}}); got != want {
+		t.Errorf("one signature, asked for three times: %+v", got)
+	}
+	for i := range 1100 { // the SOA's is one of what is there
+		ask(t, z, fmt.Sprintf("none%d.%s", i, apex), dns.TypeA, began, false)
+	}
+	if got, want := k.Counts(), (dnssec.Counts{There: dnssec.Signatures{Made: 2}, MadeUp: dnssec.Signatures{Made: 1000, Refused: 100}}); got != want {
+		t.Errorf("made-up names: %+v, want %+v", got, want)
 	}
 }

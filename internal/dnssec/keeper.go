@@ -274,6 +274,9 @@ func (s *state) offer(t timing) string {
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
+// Counts are those of all zones' signatures.
+func (k *Keeper) Counts() Counts { return k.pool.Counts() }
+
 // Status is what is to be known of a signed zone.
 type Status struct {
 	// DS is what the parent is to have, Ready whether it may have it by now, DNSKEY

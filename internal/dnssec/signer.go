@@ -50,6 +50,9 @@ type Pool struct {
 	budgetThere   budget
 	budgetMadeUp  budget
 	budgetKnown   budget
+	// Signatures that were made, and that were refused because a budget was spent:
+	// of what is in the zones, and of made-up names.
+	counts [2]struct{ made, refused atomic.Uint64 }
 }
 
 // NewPool makes a Pool.
@@ -59,6 +62,21 @@ func NewPool() *Pool {
 		budgetThere: budget{cost: int64(time.Second / perSecond)}, budgetMadeUp: budget{cost: int64(time.Second / perSecondMadeUp)},
 		budgetKnown: budget{cost: int64(time.Second / perSecondKnown)},
 	}
+}
+
+// Counts are how many signatures were asked for that were not remembered.
+type Counts struct{ There, MadeUp Signatures }
+
+// Signatures are those of what is in the zones, or of names that somebody made up.
+type Signatures struct {
+	Made    uint64
+	Refused uint64 // not made, because too many were in that second
+}
+
+// Counts may be called at any time.
+func (p *Pool) Counts() Counts {
+	of := func(i int) Signatures { return Signatures{p.counts[i].made.Load(), p.counts[i].refused.Load()} }
+	return Counts{of(0), of(1)}
 }
 
 // A cacheSet is where the signatures of RRsets with one hash stand. A reader waits
@@ -125,9 +143,9 @@ func (s *signer) Sign(dst []byte, set *zone.ToSign, now time.Time, known bool) (
 
 // append appends the signature that is remembered, or a new one.
 func (s *signer) append(dst []byte, key *signingKey, set *zone.ToSign, now time.Time, known bool) ([]byte, bool) {
-	sets, budget := s.pool.there, &s.pool.budgetThere
+	sets, budget, counts := s.pool.there, &s.pool.budgetThere, &s.pool.counts[0]
 	if set.MadeUp {
-		sets, budget = s.pool.madeUp, &s.pool.budgetMadeUp
+		sets, budget, counts = s.pool.madeUp, &s.pool.budgetMadeUp, &s.pool.counts[1]
 		if known {
 			budget = &s.pool.budgetKnown
 		}
@@ -154,8 +172,10 @@ func (s *signer) append(dst []byte, key *signingKey, set *zone.ToSign, now time.
 		}
 	}
 	if !budget.take(now) {
+		counts.refused.Add(1)
 		return dst, false
 	}
+	counts.made.Add(1)
 	expiration := now.Add(validity - time.Duration(hash>>1)%validityJitter)
 	sig := &signature{key: key, set: string(set.Canonical), until: expiration.Add(-leastValidity).Unix(), data: s.sign(key, set, now.Add(-backdated), expiration)}
 	oldest.Store(sig)

@@ -79,6 +79,7 @@ func (a *aside) run(m asked) {
 func (a *aside) answer(m asked) {
 	now := a.server.config.Now()
 	if now.Sub(m.came) > a.server.config.MessageTimeout && !m.tcp {
+		a.udp.crowded.Add(1)
 		return // nobody waits any more
 	}
 	r := a.responder(m.tcp)

@@ -1,6 +1,7 @@
 package dnsserver_test
 
 import (
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"runtime"
@@ -10,6 +11,7 @@ import (
 	"codeberg.org/miekg/dns"
 
 	"godwit/internal/dnsserver"
+	"godwit/internal/tsig"
 )
 
 // TestCounts asks in all ways and looks at what was counted. Counts are made
@@ -107,5 +109,45 @@ func TestOverflowed(t *testing.T) {
 		if _, err := c.Write(packet); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestUpdateCounts: UPDATE messages are counted by what they were answered, and no
+// queries; what is wrong with signatures is counted of both.
+func TestUpdateCounts(t *testing.T) {
+	u := newUpdates(t)
+	at := u.server.Addrs()[0]
+	wrong := u.key
+	wrong.Secret = append([]byte("x"), wrong.Secret...)
+	for _, network := range []string{"udp", "tcp"} {
+		u.pass(time.Second)
+		exchangeAll(t, network, at, u.sign(update(1, z, false, nil, []rr{{challengeOf(home), dns.TypeTXT, dns.ClassINET, 60, "\x01x"}})))
+		exchangeAll(t, network, at, u.sign(update(2, z, false, nil, []rr{{other, dns.TypeTXT, dns.ClassINET, 60, "\x01x"}})))
+		exchangeAll(t, network, at, update(3, z, false, nil, []rr{addA(7)}))
+		for _, msg := range [][]byte{update(4, z, false, nil, []rr{addA(7)}), (&probe{qname: home, qtype: dns.TypeA}).query()} {
+			r := tsig.Request(binary.BigEndian.Uint16(msg), u.clock())
+			msg, _ = wrong.Sign(msg, &r, nil, false)
+			exchangeAll(t, network, at, msg)
+		}
+		exchangeAll(t, network, at, u.sign((&probe{qname: home, qtype: dns.TypeAAAA}).query()))
+	}
+	c := u.server.Counts()
+	for transport, got := range map[string]*dnsserver.Transport{"UDP": &c.UDP, "TCP": &c.TCP} {
+		for rcode, want := range map[string]uint64{"NOERROR": 1, "REFUSED": 2, "NOTAUTH": 1, "SERVFAIL": 0} {
+			if got.Updates[rcode] != want {
+				t.Errorf("%s: %d updates were answered %s, want %d", transport, got.Updates[rcode], rcode, want)
+			}
+		}
+		for name, want := range map[string]uint64{"A": 1, "AAAA": 1, "SOA": 0, "other": 0} {
+			if got.Types[name] != want {
+				t.Errorf("%s: %d queries of type %s, want %d", transport, got.Types[name], name, want)
+			}
+		}
+		if n := got.Responses(); n != 2 {
+			t.Errorf("%s: %d responses to queries, want 2", transport, n)
+		}
+	}
+	if c.TSIG["BADSIG"] != 4 || c.TSIG["BADKEY"]+c.TSIG["BADTIME"]+c.TSIG["BADTRUNC"]+c.Crowded+c.Dropped != 0 {
+		t.Errorf("%+v", c)
 	}
 }

@@ -77,7 +77,9 @@ func (r *responder) signed(query, out []byte, tcp bool, now time.Time) []byte {
 		q.rcode = updateRcode(why)
 		return r.refuseSigned(query, out)
 	case errors.Is(err, tsig.ErrKey), errors.Is(err, tsig.ErrSig):
-		refusal := record.Refusal(tsigError(err))
+		code := tsigError(err)
+		r.counts.countTSIG(code)
+		refusal := record.Refusal(code)
 		if q.rcode = dns.RcodeNotAuth; q.question+optLen+refusal.Size() > r.sizeLimit(len(query), tcp, false) {
 			q.rcode = dns.RcodeFormatError
 			return r.refuseSigned(query, out)
@@ -85,8 +87,10 @@ func (r *responder) signed(query, out []byte, tcp bool, now time.Time) []byte {
 		return refusal.Append(r.refuseSigned(query, out))
 	case errors.Is(err, tsig.ErrTime), errors.Is(err, tsig.ErrTrunc):
 		q.rcode = dns.RcodeNotAuth
+		code := tsigError(err)
+		r.counts.countTSIG(code)
 		s := signer{key: key, record: record, proof: proof}
-		return s.sign(r.refuseSigned(query, out), tsigError(err), now)
+		return s.sign(r.refuseSigned(query, out), code, now)
 	}
 	q.rcode = dns.RcodeFormatError
 	return r.refuseSigned(query, out)

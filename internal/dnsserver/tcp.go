@@ -298,6 +298,7 @@ func (s *Server) waitAside(c *tcpConn, query []byte, now time.Time) ([]byte, boo
 	answer := make(chan []byte, 1)
 	m := asked{bytes.Clone(query), c.client, true, now, func(reply []byte) { answer <- reply }}
 	if !s.aside.add(m) {
+		s.aside.tcp.crowded.Add(1)
 		return []byte{query[0], query[1], 0x80 | query[2]&0x78, dns.RcodeServerFailure, 0, 0, 0, 0, 0, 0, 0, 0}, true
 	}
 	select {

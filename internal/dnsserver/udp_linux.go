@@ -233,7 +233,7 @@ func (u *udpSocket) serve(r *responder, now func() time.Time) error {
 			reply := r.respondRead(u.verdicts[i], buffer[:m.len], buffer[:0], u.client(i), false, t)
 			if r.waits {
 				if !r.aside.add(asked{bytes.Clone(buffer[:m.len]), u.client(i), false, t, u.later(i)}) {
-					r.counts.dropped.Add(1)
+					r.counts.crowded.Add(1)
 				}
 				continue
 			}

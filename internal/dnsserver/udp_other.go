@@ -67,7 +67,7 @@ func (u *udpSocket) serve(r *responder, now func() time.Time) error {
 				}
 			}
 			if !r.aside.add(asked{bytes.Clone(buffer[:n]), from.Addr().Unmap(), false, t, send}) {
-				r.counts.dropped.Add(1)
+				r.counts.crowded.Add(1)
 			}
 			continue
 		}

@@ -45,22 +45,20 @@ func (r *responder) source() ddns.Source {
 // message is understood before its key is. The response is appended to out.
 func (r *responder) update(msg, out []byte, now time.Time) []byte {
 	q := &r.query
-	q.qtype, q.rcode = dns.TypeSOA, dns.RcodeSuccess // for the counts
 	record, err := tsig.Read(msg)
 	var proof *ddns.TSIGProof
 	if err == nil {
 		proof, err = r.verify(msg, record)
 	}
 	if err != nil {
-		out = r.refuseUpdate(msg, out, record, proof, err, now)
-		r.counts.count(q, q.rcode, false)
-		return out
+		return r.refuseUpdate(msg, out, record, proof, err, now)
 	}
 	var m updateMessage
 	var why *ddns.Refusal
 	if q.rcode = m.read(msg, record.Offset, r.serves); q.rcode == dns.RcodeSuccess && !m.host.IsZero() {
 		why = r.makeUpdate(m, proof)
 		if why != nil && why.Code == ddns.Replayed && !r.counts.tcp {
+			r.counts.countUpdate(notSent)
 			return nil // the answer to the first one is on its way
 		}
 		q.rcode = updateRcode(why)
@@ -69,7 +67,7 @@ func (r *responder) update(msg, out []byte, now time.Time) []byte {
 	if m.edns {
 		out = r.appendUpdateOPT(out, why)
 	}
-	r.counts.count(q, q.rcode, false)
+	r.counts.countUpdate(q.rcode)
 	return proof.Sign(out, 0, now)
 }
 
@@ -130,10 +128,12 @@ func (r *responder) refuseUpdate(msg, out []byte, record tsig.Record, proof *ddn
 		q.rcode = updateRcode(why)
 	default:
 		q.rcode, code = dns.RcodeNotAuth, tsigError(err)
+		r.counts.countTSIG(code)
 	}
 	out = beginUpdate(out, msg, 0, q.rcode)
 	switch {
 	case proof != nil:
+		r.counts.countUpdate(q.rcode)
 		return proof.Sign(out, code, now)
 	case code != 0:
 		refusal := record.Refusal(code)
@@ -141,8 +141,10 @@ func (r *responder) refuseUpdate(msg, out []byte, record tsig.Record, proof *ddn
 	}
 	if r.limiter != nil && !r.counts.tcp && r.limiter.take(r.reply.client, byte(q.rcode)<<1, nil, now) == withholdIt {
 		r.counts.withheld.Add(1)
+		r.counts.countUpdate(notSent)
 		return nil
 	}
+	r.counts.countUpdate(q.rcode)
 	return out
 }
 

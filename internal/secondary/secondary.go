@@ -74,6 +74,9 @@ type State struct {
 	Transferred time.Time
 	Kind        Kind
 	Serial      uint32
+	// Behind tells that the zone has another serial by now. It is false before the
+	// first transfer: a secondary that was up to date all the time has made none.
+	Behind bool
 }
 
 // Set is the secondaries of a server. Its methods are safe for concurrent use.
@@ -153,7 +156,9 @@ func (s *Set) States() []State {
 	for _, p := range s.peers {
 		p.mu.Lock()
 		for _, t := range p.zones {
-			out = append(out, t.State)
+			state := t.State
+			state.Behind = !state.Transferred.IsZero() && state.Serial != p.serial(state.Zone)
+			out = append(out, state)
 		}
 		p.mu.Unlock()
 	}

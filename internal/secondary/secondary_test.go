@@ -217,6 +217,7 @@ func TestTransferred(t *testing.T) {
 	s := secondary.New(secondary.Config{
 		Secondaries: []secondary.Secondary{{a, key}, {b, key}, {c, third}, {d, key}},
 		Zones:       []dnsname.Name{one},
+		Serial:      func(dnsname.Name) uint32 { return 8 },
 	})
 	now := time.Unix(1_800_000_000, 0)
 	s.Transferred(d.Addr(), key.Name, one, 6, secondary.NoNews, now)
@@ -228,5 +229,9 @@ func TestTransferred(t *testing.T) {
 	got := s.States()
 	if !got[0].Transferred.IsZero() || got[1].Serial != 7 || got[1].Kind != secondary.Difference || got[2].Serial != 8 || !got[2].Transferred.Equal(now) || got[3].Serial != 6 {
 		t.Errorf("%+v", got)
+	}
+	// Of the first one nothing is known, the third has what is there.
+	if got[0].Behind || !got[1].Behind || got[2].Behind || !got[3].Behind {
+		t.Errorf("behind: %+v", got)
 	}
 }
