@@ -134,7 +134,7 @@ func (s *Service) Update(ctx context.Context, u Update) (Outcome, error) {
 	var out Outcome
 	var err error
 	if p, ok := u.Proof.(*TSIGProof); ok {
-		out, err = s.replays.once(p, do)
+		out, err = s.replays.once(p, began, do)
 	} else {
 		out, err = do()
 	}
