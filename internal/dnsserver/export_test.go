@@ -19,8 +19,8 @@ func NewTestResponder(zones Zones, perSecond int) func(query, out []byte, client
 }
 
 // ReadUpdate reads a message that ends where its TSIG record would begin.
-func ReadUpdate(msg []byte, serves func(dnsname.Name) bool) (rcode uint16, host dnsname.Name, changes []ddns.Change, asked []ddns.Precondition) {
+func ReadUpdate(msg []byte, zoneOf func(dnsname.Name) dnsname.Name) (rcode uint16, host dnsname.Name, changes []ddns.Change, asked []ddns.Precondition) {
 	var m updateMessage
-	rcode = m.read(msg, len(msg), serves)
+	rcode = m.read(msg, len(msg), zoneOf)
 	return rcode, m.host, m.changes, m.asked
 }

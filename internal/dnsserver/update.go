@@ -55,7 +55,7 @@ func (r *responder) update(msg, out []byte, now time.Time) []byte {
 	}
 	var m updateMessage
 	var why *ddns.Refusal
-	if q.rcode = m.read(msg, record.Offset, r.serves); q.rcode == dns.RcodeSuccess && !m.host.IsZero() {
+	if q.rcode = m.read(msg, record.Offset, r.zoneOf); q.rcode == dns.RcodeSuccess && !m.host.IsZero() {
 		why = r.makeUpdate(m, proof)
 		if why != nil && why.Code == ddns.Replayed && !r.counts.tcp {
 			r.counts.countUpdate(notSent)
@@ -82,10 +82,12 @@ func (r *responder) makeUpdate(m updateMessage, proof *ddns.TSIGProof) *ddns.Ref
 	return why
 }
 
-// serves tells whether a name is the apex of a zone of ours.
-func (r *responder) serves(name dnsname.Name) bool {
-	z := r.zones.Find([]byte(name.Wire()), dns.TypeSOA)
-	return z != nil && z.Apex() == name
+// zoneOf is the apex of the zone of ours that a name is in; zero: of none.
+func (r *responder) zoneOf(name dnsname.Name) (apex dnsname.Name) {
+	if z := r.zones.Find([]byte(name.Wire()), dns.TypeSOA); z != nil {
+		apex = z.Apex()
+	}
+	return apex
 }
 
 // updateRcode is the rcode of an update that was refused for this reason; nil:
@@ -170,12 +172,13 @@ func (r *responder) appendUpdateOPT(out []byte, why *ddns.Refusal) []byte {
 	out = append(out, 0, 0, byte(dns.TypeOPT), byte(r.udpSize>>8), byte(r.udpSize), 0, 0, 0, 0, 0, 0)
 	if why != nil && why.Code != ddns.ConditionFailed {
 		text := why.Why + "; " + why.Fix
-		if why.Code == ddns.NotSource && !r.counts.tcp {
-			text = "use TCP: " + text
-		}
 		text = text[:min(len(text), maxReason)]
 		binary.BigEndian.PutUint16(out[len(out)-2:], uint16(6+len(text)))
-		out = append(out, 0, byte(dns.CodeEDE), 0, byte(2+len(text)), 0, byte(dns.ExtendedErrorProhibited))
+		code := dns.ExtendedErrorProhibited
+		if updateRcode(why) == dns.RcodeServerFailure {
+			code = dns.ExtendedErrorOther // nothing prohibits it
+		}
+		out = append(out, 0, byte(dns.CodeEDE), 0, byte(2+len(text)), 0, byte(code))
 		out = append(out, text...)
 	}
 	binary.BigEndian.PutUint16(out[10:], binary.BigEndian.Uint16(out[10:])+1)

@@ -32,11 +32,11 @@ type updateRecord struct {
 	data       []byte
 }
 
-// read reads a message whose TSIG record, which begins at end, holds. serves tells
-// whether a name is the apex of a zone of ours. It returns the rcode of what is
+// read reads a message whose TSIG record, which begins at end, holds. zoneOf is the
+// apex of our zone that a name is in; zero: of none. It returns the rcode of what is
 // wrong, in the order of RFC 2136 section 3; records of one host at most, and of the
 // types that hosts have, else REFUSED. The cost is bounded by the message's length.
-func (m *updateMessage) read(msg []byte, end int, serves func(dnsname.Name) bool) uint16 {
+func (m *updateMessage) read(msg []byte, end int, zoneOf func(dnsname.Name) dnsname.Name) uint16 {
 	prerequisites, updates := int(binary.BigEndian.Uint16(msg[6:])), int(binary.BigEndian.Uint16(msg[8:]))
 	apex, at, ok := readUpdateName(msg, headerLen)
 	if !ok || binary.BigEndian.Uint16(msg[4:]) != 1 || at+4 > end || binary.BigEndian.Uint16(msg[at:]) != dns.TypeSOA {
@@ -45,7 +45,7 @@ func (m *updateMessage) read(msg []byte, end int, serves func(dnsname.Name) bool
 	class := binary.BigEndian.Uint16(msg[at+2:])
 	at += 4
 	m.zone, m.zoneEnd = apex, at
-	if class != dns.ClassINET || !serves(apex) {
+	if class != dns.ClassINET || zoneOf(apex) != apex {
 		return dns.RcodeNotAuth
 	}
 	refused := uint16(dns.RcodeSuccess)
@@ -54,7 +54,7 @@ func (m *updateMessage) read(msg []byte, end int, serves func(dnsname.Name) bool
 		if r, at, ok = readUpdateRecord(msg, at, end); !ok {
 			return dns.RcodeFormatError
 		}
-		if !r.name.Under(apex) {
+		if zoneOf(r.name) != apex { // outside, or in a zone of ours below this one
 			return dns.RcodeNotZone
 		}
 		take := m.change
