@@ -100,6 +100,14 @@ type Registered struct {
 // with that credential's own end, or by being revoked. It counts as a change of the
 // host.
 func (s *Service) Register(ctx context.Context, u Update, networks []netip.Prefix) (Registered, error) {
+	began := s.Now()
+	made, err := s.register(ctx, u, networks)
+	s.counts.count(u.Door, Outcome{Changed: err == nil}, err, s.Now().Sub(began))
+	return made, err
+}
+
+// register is Register, not counted.
+func (s *Service) register(ctx context.Context, u Update, networks []netip.Prefix) (Registered, error) {
 	u.Source = u.Source.plain()
 	u.Changes = []Change{{Type: TypeTXT, Op: Add}}
 	if r := s.Admit(u.Source); r != nil {

@@ -20,7 +20,8 @@ type Counts struct {
 	Places      int                   // updates that wait for a place at work
 }
 
-// DoorCounts are the updates of one door. What a door refuses without asking the
+// DoorCounts are the updates of one door, and the accounts that were registered
+// there. What a door refuses without asking the
 // core, because it cannot be read, is no update.
 type DoorCounts struct {
 	Outcomes map[string]uint64 // by outcome: changed, unchanged, or a code

@@ -25,13 +25,22 @@ func TestCounts(t *testing.T) {
 	other.Door, other.Proof = "other", ddns.TokenProof{Token: ddns.NewSecret("wrong")}
 	_, _ = w.Update(t.Context(), other)
 	w.pass(time.Minute)
+	register := by(made, home)
+	register.Door = "register"
+	if _, err := w.Register(t.Context(), register, nil); err != nil {
+		t.Fatal(err)
+	}
+	register.Proof = other.Proof
+	_, _ = w.Register(t.Context(), register, nil)
+	w.pass(time.Minute)
 	w.dns.Fail(publishtest.Refuse, made.Host.Name)
 	_, _ = w.Update(t.Context(), by(made, "198.51.100.10"))
 
 	got := w.Counts()
 	want := map[string]map[string]uint64{
-		"test":  {"changed": 2, "unchanged": 1, "not-source": 2, "rate-limited": 1},
-		"other": {"bad-proof": 1},
+		"test":     {"changed": 2, "unchanged": 1, "not-source": 2, "rate-limited": 1},
+		"other":    {"bad-proof": 1},
+		"register": {"changed": 1, "bad-proof": 1},
 	}
 	if len(got.Doors) != len(want) {
 		t.Errorf("doors: %v", got.Doors)
