@@ -105,7 +105,7 @@ func startPeer(t *testing.T, p peer, zones map[string]string) netip.AddrPort {
 		t.Skipf("%s is missing; install %s to run this", p.program, p.debian)
 	}
 	dir := t.TempDir()
-	addr := freePort(t)
+	addr := freePort(t, "127.0.0.1")
 	text, args := p.configure(dir, addr, zones)
 	config := filepath.Join(dir, "config")
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
@@ -163,11 +163,11 @@ func startPeer(t *testing.T, p peer, zones map[string]string) netip.AddrPort {
 func soaQuery(apex string) []byte { return (&probe{qname: apex, qtype: 6}).query() }
 
 // freePort is an address of loopback that nobody listens on, below the ports
-// that Linux gives to clients: one of ours could take it before the peer does.
-func freePort(t *testing.T) netip.AddrPort {
+// that Linux gives to clients: one of ours could take it before the server does.
+func freePort(t *testing.T, host string) netip.AddrPort {
 	t.Helper()
 	for range 100 {
-		addr := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(20000+rand.IntN(12000)))
+		addr := netip.AddrPortFrom(netip.MustParseAddr(host), uint16(20000+rand.IntN(12000)))
 		l, err := net.Listen("tcp", addr.String())
 		if err != nil {
 			continue

@@ -433,8 +433,13 @@ func TestProbes(t *testing.T) {
 
 // eachZone serves the zone of the tests, unsigned and signed.
 func eachZone(t *testing.T, test func(t *testing.T, s *dnsserver.Server, signed bool)) {
-	t.Run("unsigned", func(t *testing.T) { test(t, start(t, dnsserver.Config{}), false) })
-	t.Run("signed", func(t *testing.T) { test(t, start(t, dnsserver.Config{Zones: signedZones(t)}), true) })
+	run := func(t *testing.T, signed bool, zones dnsserver.Zones) {
+		// dig may reuse addresses: its own socket must not get a port of the server's.
+		at := []netip.AddrPort{freePort(t, "127.0.0.1"), freePort(t, "::1")}
+		test(t, start(t, dnsserver.Config{Zones: zones, Addresses: at}), signed)
+	}
+	t.Run("unsigned", func(t *testing.T) { run(t, false, testZones(t)) })
+	t.Run("signed", func(t *testing.T) { run(t, true, signedZones(t)) })
 }
 
 var (
