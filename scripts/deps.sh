@@ -15,7 +15,7 @@ git       git              the version of a build
 dig       bind9-dnsutils   tests ask the DNS server with it
 nsupdate  bind9-dnsutils   tests update hosts with it
 knsupdate knot-dnsutils    tests update hosts with it
-lego      lego             a test gets certificates with it
+lego      lego             tests get certificates with it
 certbot   python3-certbot-dns-rfc2136 a test gets certificates with it
 named     bind9            tests compare our DNS answers with its
 nsd       nsd              tests compare our DNS answers with its
@@ -34,7 +34,6 @@ busybox   busybox          tests run the shell client in its shell and with its 
 wget      wget             tests run the shell client with it, and update hosts
 ddclient  ddclient         tests update hosts with it
 inadyn    inadyn           tests update hosts with it
-lego      lego             a test gets a certificate for a host with it
 nginx     nginx            tests put it in front as a reverse proxy
 caddy     caddy            tests put it in front as a reverse proxy
 haproxy   haproxy          tests put it in front as a reverse proxy
