@@ -49,7 +49,7 @@ type Transferred struct {
 type TransferKind uint8
 
 const (
-	NoNews     TransferKind = iota // it had the present serial
+	NoNews     TransferKind = iota // it had the present serial, or a later one
 	Difference                     // RFC 1995
 	Whole                          // RFC 5936
 )
@@ -99,7 +99,7 @@ func (r *responder) askTransfer(query, out []byte, tcp bool) []byte {
 	// section 2): no answer is larger than the query.
 	r.writer.Start(r.begin(query, out), q.qname(), r.sizeLimit(len(query), false, false)-r.sizeOPT(z)-signer.reserve())
 	z.Answer(&r.writer, dns.TypeSOA)
-	if t.since == z.Serial() {
+	if int32(t.since-z.Serial()) >= 0 { // RFC 1982
 		r.tell(z, t.since, NoNews)
 	}
 	r.reply.source = q.qname()
@@ -148,13 +148,14 @@ func (s *Server) serveTransfer(c *tcpConn, r *responder, query []byte) error {
 		return err
 	}
 	r.counts.count(q, dns.RcodeSuccess, false)
-	kind := NoNews
-	if content.Cut() != nil {
-		kind = Whole
-	} else if content.Difference() != nil {
-		kind = Difference
+	switch {
+	case content.Cut() != nil:
+		r.tell(t.zone, content.Serial, Whole)
+	case content.Difference() != nil:
+		r.tell(t.zone, content.Serial, Difference)
+	default:
+		r.tell(t.zone, t.since, NoNews)
 	}
-	r.tell(t.zone, content.Serial, kind)
 	return nil
 }
 

@@ -7,7 +7,8 @@
 // and at most once in 100 ms: what changes meanwhile is told with the next one.
 // What is not acknowledged is told again, after 1 s first and then after twice the
 // time, up to a minute, until it is; a further change is told a second after the
-// last attempt at the latest.
+// last attempt at the latest. Who refuses the catalog reads no catalogs, which is no
+// fault: it is told of the next change.
 package secondary
 
 import (
@@ -39,10 +40,12 @@ type Secondary struct {
 	Key  tsig.Key // signs what it is told, and its answers
 }
 
-// Config says who is to be told of what. Every field but Log is required.
+// Config says who is to be told of what. Every field but Catalog and Log is required.
 type Config struct {
 	Secondaries []Secondary
 	Zones       []dnsname.Name
+	// Catalog is which of Zones is a catalog (RFC 9432); zero: none.
+	Catalog dnsname.Name
 	// Serial is the present serial of a zone. It must not wait.
 	Serial func(apex dnsname.Name) uint32
 	// Listeners are where this server answers DNS: a secondary is told from the
@@ -65,12 +68,13 @@ const (
 type State struct {
 	Secondary netip.AddrPort
 	Zone      dnsname.Name
-	// Acknowledged is when it last acknowledged a NOTIFY; Problem says why the last
-	// one was not, "" if it was or is on its way.
+	// Acknowledged is when it last acknowledged a NOTIFY. Problem says why the last
+	// one was not, "" if it was or is on its way; or that it takes no news.
 	Acknowledged time.Time
 	Problem      string
 	// Transferred is when it last got the zone or heard that there is no news, Kind
-	// which of them, and Serial what it has had since.
+	// which of them, and Serial what it has had since: later than the zone's own, if
+	// it came from somebody else.
 	Transferred time.Time
 	Kind        Kind
 	Serial      uint32
@@ -91,7 +95,7 @@ func New(c Config) *Set {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	for _, one := range c.Secondaries {
-		p := &peer{Secondary: one, source: source(one.Addr, c.Listeners), serial: c.Serial, log: c.Log,
+		p := &peer{Secondary: one, source: source(one.Addr, c.Listeners), serial: c.Serial, catalog: c.Catalog, log: c.Log,
 			wake: make(chan struct{}, 1), at: make(map[dnsname.Name]*told)}
 		for _, apex := range c.Zones {
 			t := &told{State: State{Secondary: one.Addr, Zone: apex}, wait: firstWait}
@@ -157,7 +161,12 @@ func (s *Set) States() []State {
 		p.mu.Lock()
 		for _, t := range p.zones {
 			state := t.State
-			state.Behind = !state.Transferred.IsZero() && state.Serial != p.serial(state.Zone)
+			if serial := p.serial(t.Zone); !t.Transferred.IsZero() {
+				state.Behind = t.Serial != serial
+				if int32(t.Serial-serial) > 0 { // RFC 1982
+					state.Problem = "it has a later serial than this server, so it takes nothing: remove the zone there, and let it get the zone anew"
+				}
+			}
 			out = append(out, state)
 		}
 		p.mu.Unlock()
@@ -177,10 +186,11 @@ func (s *Set) Run(ctx context.Context) {
 // peer is one secondary.
 type peer struct {
 	Secondary
-	source netip.AddrPort // zero: the system's choice
-	serial func(dnsname.Name) uint32
-	log    *slog.Logger
-	wake   chan struct{}
+	source  netip.AddrPort // zero: the system's choice
+	serial  func(dnsname.Name) uint32
+	catalog dnsname.Name
+	log     *slog.Logger
+	wake    chan struct{}
 
 	mu    sync.Mutex // guards what follows
 	zones []*told
@@ -190,7 +200,7 @@ type peer struct {
 // told is what a secondary was told of one zone.
 type told struct {
 	State
-	known    bool   // serial was acknowledged
+	known    bool   // serial was acknowledged, or is none of the secondary's business
 	serial   uint32 // of the last message
 	asked    bool   // the last message has no answer yet
 	id       uint16
@@ -199,6 +209,14 @@ type told struct {
 	wait     time.Duration // after sent, until it is told again
 	reported bool          // the problem has been logged
 }
+
+// told ends the attempts to tell of the serial of the last message.
+func (t *told) told() {
+	t.known, t.asked, t.reported, t.wait, t.Problem = true, false, false, firstWait, ""
+}
+
+// has tells whether there is nothing to tell of this serial.
+func (t *told) has(serial uint32) bool { return t.known && serial == t.serial }
 
 // run is the peer's goroutine.
 func (p *peer) run(ctx context.Context) {
@@ -285,7 +303,7 @@ func (p *peer) tell(conn *net.UDPConn, now time.Time) (time.Duration, error) {
 	next := lastWait
 	for _, t := range p.zones {
 		serial := p.serial(t.Zone)
-		if t.known && serial == t.serial && !t.asked {
+		if t.has(serial) {
 			continue
 		}
 		due := t.sent.Add(interval)
@@ -315,7 +333,7 @@ func (p *peer) tell(conn *net.UDPConn, now time.Time) (time.Duration, error) {
 	return next, nil
 }
 
-// fail notes a problem of the socket for all zones.
+// fail notes a problem of the socket for the zones that there is something to tell of.
 func (p *peer) fail(err error) {
 	why := "NOTIFY cannot be sent: " + err.Error()
 	if errno, ok := errors.AsType[syscall.Errno](err); ok { // addresses are said beside it
@@ -324,8 +342,10 @@ func (p *peer) fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, t := range p.zones {
-		t.Problem = why
-		p.report(t)
+		if !t.has(p.serial(t.Zone)) {
+			t.Problem = why
+			p.report(t)
+		}
 	}
 }
 
@@ -348,20 +368,25 @@ func (p *peer) take(reply []byte, now time.Time) {
 		if !t.asked {
 			continue
 		}
-		rcode, ok := t.answer(p.Key, reply, now)
+		rcode, refused, ok := t.answer(p.Key, reply, now)
 		if !ok {
 			continue
 		}
 		if rcode != "" {
 			t.Problem = fmt.Sprintf("it answers NOTIFY with %s", rcode)
-			p.report(t)
+			if refused && t.Zone == p.catalog {
+				t.told()
+				p.log.Info("a secondary does not read the catalog", "secondary", p.Addr.String(), "zone", t.Zone.String())
+			} else {
+				p.report(t)
+			}
 			return
 		}
 		if t.reported {
 			p.log.Info("a secondary hears of changes again", "secondary", p.Addr.String(), "zone", t.Zone.String())
 		}
-		t.known, t.asked, t.reported, t.wait = true, false, false, firstWait
-		t.Acknowledged, t.Problem = now, ""
+		t.told()
+		t.Acknowledged = now
 		return
 	}
 }

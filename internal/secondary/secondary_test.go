@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -233,5 +234,9 @@ func TestTransferred(t *testing.T) {
 	// Of the first one nothing is known, the third has what is there.
 	if got[0].Behind || !got[1].Behind || got[2].Behind || !got[3].Behind {
 		t.Errorf("behind: %+v", got)
+	}
+	s.Transferred(a.Addr(), key.Name, one, 9, secondary.NoNews, now)
+	if got := s.States(); !strings.HasPrefix(got[0].Problem, "it has a later serial") || got[1].Problem != "" || got[2].Problem != "" {
+		t.Errorf("one has a later serial than the zone: %+v", got)
 	}
 }
