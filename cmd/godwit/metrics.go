@@ -123,7 +123,7 @@ func (s *scrape) dns(c dnsserver.Counts) {
 func (s *scrape) secondaries(states []secondary.State) {
 	for _, one := range states {
 		labels := []string{"secondary", one.Secondary.String(), "zone", one.Zone.String()}
-		s.gauge("secondary_notify_problem", "1 if the secondary did not acknowledge the last NOTIFY.", truth(one.Problem != ""), labels...)
+		s.gauge("secondary_notify_problem", "1 if the secondary did not acknowledge the last NOTIFY, or has a later serial than the zone.", truth(one.Problem != ""), labels...)
 		s.gauge("secondary_behind", "1 if the zone has another serial than the secondary got last.", truth(one.Behind), labels...)
 		s.gauge("secondary_notified_timestamp_seconds", "When the secondary last acknowledged a NOTIFY, in Unix time; 0: not since the start.", unixOrNever(one.Acknowledged), labels...)
 		s.gauge("secondary_transferred_timestamp_seconds", "When the secondary last got the zone, or heard that it has it, in Unix time; 0: not since the start.",

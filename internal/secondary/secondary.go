@@ -107,15 +107,22 @@ func New(c Config) *Set {
 }
 
 // source is the address to speak from: a listener's of the same family that
-// reaches as far, if there is one, else whatever the system takes.
-func source(to netip.AddrPort, listeners []netip.AddrPort) netip.AddrPort {
+// reaches as far, if there is one, else whatever the system takes. One that is
+// private, or public, as the secondary's comes first.
+func source(to netip.AddrPort, listeners []netip.AddrPort) (from netip.AddrPort) {
 	for _, l := range listeners {
 		a := l.Addr().Unmap()
-		if a.Is4() == to.Addr().Is4() && a.IsLoopback() == to.Addr().IsLoopback() && !a.IsUnspecified() {
+		if a.Is4() != to.Addr().Is4() || a.IsLoopback() != to.Addr().IsLoopback() || a.IsUnspecified() {
+			continue
+		}
+		if a.IsPrivate() == to.Addr().IsPrivate() {
 			return netip.AddrPortFrom(a, 0)
 		}
+		if !from.IsValid() {
+			from = netip.AddrPortFrom(a, 0)
+		}
 	}
-	return netip.AddrPort{}
+	return from
 }
 
 // Changed tells that a zone's serial has moved. It neither waits nor allocates.

@@ -113,3 +113,22 @@ func TestCatalogRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestSource: a secondary is told from a listener's address that it can answer to.
+func TestSource(t *testing.T) {
+	var listeners []netip.AddrPort
+	for _, l := range []string{"0.0.0.0:53", "127.0.0.1:53", "10.0.0.1:53", "192.0.2.1:53", "[2001:db8::1]:53"} {
+		listeners = append(listeners, netip.MustParseAddrPort(l))
+	}
+	for to, want := range map[string]string{
+		"198.51.100.1:53": "192.0.2.1:0", "10.9.9.9:53": "10.0.0.1:0", "127.0.0.9:53": "127.0.0.1:0",
+		"[2001:db8::9]:53": "[2001:db8::1]:0", "[fd00::9]:53": "[2001:db8::1]:0",
+	} {
+		if got := source(netip.MustParseAddrPort(to), listeners); got.String() != want {
+			t.Errorf("%s is told from %s, want %s", to, got, want)
+		}
+	}
+	if got := source(netip.MustParseAddrPort("192.0.2.2:53"), listeners[:2]); got.IsValid() {
+		t.Errorf("where every address is listened on, it is told from %s", got)
+	}
+}
