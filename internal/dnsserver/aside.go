@@ -85,17 +85,19 @@ func (a *aside) answer(m asked) {
 	r := a.responder(m.tcp)
 	defer a.release(r)
 	r.reply.client = m.client
+	var reply []byte
 	if isUpdate(m.msg) {
-		m.send(r.update(m.msg, make([]byte, 0, 512), now))
+		reply = r.update(m.msg, make([]byte, 0, 512), now)
 	} else {
 		room := udpBuffer
 		if m.tcp {
 			room = maxTCP + zone.Slack
 		}
-		m.send(r.respond(m.msg, make([]byte, 0, room), m.client, m.tcp, now))
+		reply = r.respond(m.msg, make([]byte, 0, room), m.client, m.tcp, now)
 	}
-	if m.tcp {
-		return // its connection counts
+	m.send(reply)
+	if m.tcp || len(reply) == 0 {
+		return // by TCP its connection counts
 	}
 	r.counts.latency.Observe(a.server.config.Now().Sub(m.came), 1)
 }
