@@ -22,7 +22,13 @@ func sharedCredentials(t *testing.T, s ddns.Store) {
 	if h := host(t, s, b); len(h.Credentials) != 2 {
 		t.Errorf("b lists %v", h.Credentials)
 	}
-	// What one host does to it, the other sees.
+	// What one host does to it, the other sees, and who asks for it, even where it
+	// has been asked for before.
+	for range 2 {
+		if c, err := s.Credential(t.Context(), key.ID); err != nil || c.Label == "shared" || len(c.Grants) != 2 {
+			t.Errorf("credential %+v, %v", c, err)
+		}
+	}
 	changed := *key
 	changed.Label = "shared"
 	w := next(host(t, s, a), func(*ddns.Host) {})
@@ -54,6 +60,9 @@ func sharedCredentials(t *testing.T, s ddns.Store) {
 	save(t, s, w)
 	same(t, "credentials of a", credentials(t, s, a), sorted())
 	same(t, "credentials of b", credentials(t, s, b), sorted(key.ID, own.ID))
+	if c, err := s.Credential(t.Context(), key.ID); err != nil || len(c.Grants) != 1 || c.Grants[0].Host != b {
+		t.Errorf("credential %+v, %v", c, err)
+	}
 }
 
 func sorted(ids ...string) []string {

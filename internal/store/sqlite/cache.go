@@ -44,6 +44,13 @@ type cache struct {
 	shards [cacheShards]cacheShard
 	seed   maphash.Seed
 
+	// holders says on which host a credential was found last. It is where to look
+	// first, and no more than that.
+	holders struct {
+		mu   sync.RWMutex // guards host
+		host map[string]dnsname.Name
+	}
+
 	pendingBytes int     // of all that is pending; the writer's
 	commit       []place // the one that is going on; the writer's
 	// brought counts what was pending and is not any more. Who has read rows and
@@ -54,6 +61,7 @@ type cache struct {
 const (
 	cacheShards = 16
 	cacheMarks  = 512 // in each shard
+	maxHolders  = 1 << 16
 )
 
 type cacheShard struct {
@@ -109,6 +117,34 @@ func (c *cache) get(name dnsname.Name) (*entry, ticket) {
 		return e, 0
 	}
 	return nil, ticket(s.marks[mark])
+}
+
+// credential returns a credential, if a host is here that it was found on; else nil.
+func (c *cache) credential(id string) *ddns.Credential {
+	c.holders.mu.RLock()
+	host, ok := c.holders.host[id]
+	c.holders.mu.RUnlock()
+	if !ok {
+		return nil
+	}
+	e, _ := c.get(host)
+	if e == nil || e.gone {
+		return nil
+	}
+	return e.credential(id)
+}
+
+// holds notes that a host has a credential.
+func (c *cache) holds(host dnsname.Name, id string) {
+	if c.limit == 0 {
+		return
+	}
+	c.holders.mu.Lock()
+	defer c.holders.mu.Unlock()
+	if c.holders.host == nil || len(c.holders.host) >= maxHolders {
+		c.holders.host = make(map[string]dnsname.Name)
+	}
+	c.holders.host[id] = host
 }
 
 // pending returns a host's newest state if its row does not have it, else nil.

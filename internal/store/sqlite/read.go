@@ -70,6 +70,9 @@ func (s *Store) withCredentials(c *conn, e *entry) (*entry, error) {
 
 // Credential finds a credential by its ID.
 func (s *Store) Credential(ctx context.Context, id string) (*ddns.Credential, error) {
+	if cred := s.cache.credential(id); cred != nil {
+		return cred, nil
+	}
 	var cred *ddns.Credential
 	err := s.read(ctx, func(c *conn) (err error) {
 		for {
@@ -91,6 +94,9 @@ func (s *Store) Credential(ctx context.Context, id string) (*ddns.Credential, er
 	})
 	if err == nil && cred == nil {
 		err = ddns.ErrNoCredential
+	}
+	if err == nil && len(cred.Grants) > 0 {
+		s.cache.holds(cred.Grants[0].Host, id)
 	}
 	return cred, err
 }
