@@ -26,7 +26,7 @@ func (d *daemon) makeKeys(ctx context.Context) (err error) {
 			apexes[z.Apex()] = time.Duration(max(z.MaxStaticTTL(), ddns.MaxTTL)) * time.Second
 			continue
 		}
-		if unused, err := dnssec.Unused(ctx, d.store, z.Apex()); err != nil || !unused {
+		if unused, err := dnssec.Unused(ctx, d.store, z.Apex(), time.Now()); err != nil || !unused {
 			d.warn(fmt.Sprintf("zone %s has been signed and is not now: if its parent has a DS record, resolvers refuse it; add --dnssec %s, and before leaving it out again: godwit zone unsign %s", z.Apex(), z.Apex(), z.Apex()))
 		}
 	}

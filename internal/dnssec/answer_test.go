@@ -338,3 +338,23 @@ func TestSignaturesAreCounted(t *testing.T) {
 		t.Errorf("made-up names: %+v, want %+v", got, want)
 	}
 }
+
+// TestClockIsSetBack: what was signed at a time that is still to come is signed anew,
+// though a second's worth was made then.
+func TestClockIsSetBack(t *testing.T) {
+	z, _ := signedZone(t)
+	keys := keysOf(t, z, began)
+	wrong := began.Add(365 * 24 * time.Hour)
+	ask(t, z, "home."+apex, dns.TypeA, wrong, false)
+	for i := range 1100 {
+		ask(t, z, fmt.Sprintf("none%d.%s", i, apex), dns.TypeA, wrong, false)
+	}
+	for i, name := range []string{"home", "none1", "another"} {
+		now := began.Add(time.Duration(i) * time.Second / 100)
+		m := ask(t, z, name+"."+apex, dns.TypeA, now, false)
+		if m.Truncated || len(m.Answer)+len(m.Ns) == 0 {
+			t.Errorf("%s: no signature", name)
+		}
+		validate(t, m, keys, now)
+	}
+}

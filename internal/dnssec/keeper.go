@@ -109,15 +109,16 @@ func (k *Keeper) open(ctx context.Context, apex dnsname.Name) error {
 }
 
 // Unused tells whether the keys of a zone that is not signed are needed no more: it
-// has none, or was left with the parent's consent. A zone whose keys are needed is
-// refused by resolvers while it is answered unsigned.
-func Unused(ctx context.Context, store Store, apex dnsname.Name) (bool, error) {
+// has none, or was left with the parent's consent, and at now no resolver holds a DS
+// record of it. A zone whose keys are needed is refused by resolvers while it is
+// answered unsigned.
+func Unused(ctx context.Context, store Store, apex dnsname.Name, now time.Time) (bool, error) {
 	text, err := store.ZoneKeys(ctx, apex)
 	if err != nil || text == nil {
 		return err == nil, err
 	}
 	s, err := decode(text)
-	return err == nil && !s.Leaving.IsZero() && !s.Bare.IsZero(), err
+	return err == nil && s.left(now), err
 }
 
 // now has what a stored time has.
@@ -236,14 +237,20 @@ func (k *Keeper) Roll(ctx context.Context, apex dnsname.Name) error {
 // stay takes that back. The zone stays signed.
 func (k *Keeper) Leave(ctx context.Context, apex dnsname.Name, stay bool) error {
 	return k.change(ctx, apex, func(s *state, now time.Time) (bool, error) {
-		if s.Leaving.IsZero() != stay {
-			s.Leaving, s.Roll = now, time.Time{}
-			if stay {
-				s.Leaving = time.Time{}
+		switch {
+		case s.Leaving.IsZero() == stay:
+			return false, nil
+		case stay:
+			if s.left(now) {
+				// It may have been answered unsigned: as from a first start.
+				signing, _, _ := s.roles()
+				signing.Made, signing.Offered = now, time.Time{}
 			}
-			return true, nil
+			s.Leaving = time.Time{}
+		default:
+			s.Leaving, s.Roll = now, time.Time{}
 		}
-		return false, nil
+		return true, nil
 	})
 }
 
@@ -262,7 +269,7 @@ func (k *Keeper) Confirm(ctx context.Context, apex dnsname.Name) error {
 		if err != nil {
 			return false, err
 		}
-		return s.see(apex, Parent{DS: []string{digest(apex, used.public).Text()}, TTL: defaultDSTTL}, now)
+		return s.see(apex, Parent{DS: []string{digest(apex, used.public).Text()}, TTL: max(s.DSTTL, defaultDSTTL)}, now)
 	})
 }
 
@@ -338,7 +345,11 @@ func (k *Keeper) status(apex dnsname.Name, s state) Status {
 	out.Due = at
 	switch {
 	case what == offerIt:
-		out.Next = fmt.Sprintf("from %s on the parent may have the DS record of key %d", stamp(at), out.Keys[len(out.Keys)-1].Tag)
+		tag := out.DS.Tag
+		if next != nil && out.Ready {
+			tag = out.Keys[len(out.Keys)-1].Tag
+		}
+		out.Next = fmt.Sprintf("from %s on the parent may have the DS record of key %d", stamp(at), tag)
 	case what == switchKeys:
 		out.Next = fmt.Sprintf("key %d signs the zone from %s on", out.Keys[len(out.Keys)-1].Tag, stamp(at))
 	case what == dropOld:
@@ -346,7 +357,7 @@ func (k *Keeper) status(apex dnsname.Name, s state) Status {
 	case what == makeNext:
 		out.Next = fmt.Sprintf("the key is changed from %s on", stamp(at))
 	case out.Leaving && !s.Bare.IsZero():
-		out.Due = s.Bare.Add(s.dsTTL() + margin)
+		out.Due = s.forgotten()
 		out.Next = fmt.Sprintf("from %s on the server may be started without --dnssec for this zone", stamp(out.Due))
 	case out.Leaving:
 		out.Next = "the parent is to take its DS records away"

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -254,6 +255,88 @@ func TestLeaving(t *testing.T) {
 	}
 }
 
+// TestUnsignedMeanwhile: a zone may be answered unsigned when no resolver holds a DS
+// record, not before; and who signs it again waits as at first.
+func TestUnsignedMeanwhile(t *testing.T) {
+	w := newWorld(t, 0)
+	unused := func(want bool) {
+		t.Helper()
+		if got, err := dnssec.Unused(t.Context(), w, name, w.now); err != nil || got != want {
+			t.Errorf("at %s unused: %t, %v", w.now, got, err)
+		}
+	}
+	// Before the parent was to have anything it is not told that it may.
+	for _, stay := range []bool{false, true} {
+		if err := w.keeper.Leave(t.Context(), name, stay); err != nil {
+			t.Fatal(err)
+		}
+		if next := w.status(t).Next; strings.Contains(next, "may have") != stay {
+			t.Errorf("stay %t: %s", stay, next)
+		}
+	}
+	w.later(t, 26*time.Hour)
+	w.parent = &dnssec.Parent{DS: []string{w.status(t).DS.Text()}, TTL: 3600}
+	w.later(t, time.Hour)
+	unused(false)
+	if err := w.keeper.Leave(t.Context(), name, false); err != nil {
+		t.Fatal(err)
+	}
+	w.parent = &dnssec.Parent{}
+	w.later(t, time.Hour)
+	unused(false)
+	w.later(t, 2*time.Hour)
+	unused(true)
+
+	w.now = w.now.Add(90 * 24 * time.Hour)
+	w.open(t)
+	if err := w.keeper.Leave(t.Context(), name, true); err != nil {
+		t.Fatal(err)
+	}
+	if s := w.status(t); s.Ready || len(w.memory.shown.CDS) != 0 || s.Due.Sub(w.now) != 25*time.Hour {
+		t.Errorf("the DS record is offered while resolvers may hold unsigned answers: %s", s.Next)
+	}
+	w.later(t, 25*time.Hour)
+	if s := w.status(t); !s.Ready || len(w.memory.shown.CDS) != 1 {
+		t.Errorf("a day later: %s", s.Next)
+	}
+	unused(false)
+}
+
+// TestOldKeyStaysWhileTrusted has a parent take the DS record of a key that another
+// one has followed already: it is all that resolvers trust, until it is replaced.
+func TestOldKeyStaysWhileTrusted(t *testing.T) {
+	w := newWorld(t, 0)
+	w.parent = &dnssec.Parent{TTL: 3600}
+	w.later(t, 26*time.Hour)
+	old := w.status(t).DS
+	if err := w.keeper.Roll(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	for hours := 0; w.status(t).Keys[0].State != "retired"; hours++ {
+		if hours > 100 {
+			t.Fatal("nobody validates, and the key is not changed: " + w.status(t).Next)
+		}
+		w.later(t, time.Hour)
+	}
+	w.parent = &dnssec.Parent{DS: []string{old.Text()}, TTL: 86400}
+	w.later(t, 30*24*time.Hour)
+	if now := w.shown(t); len(now.keys) != 2 || now.keys[0] != old.Tag || !now.all {
+		t.Fatalf("keys %v, and the parent has %d", now.keys, old.Tag)
+	}
+	if s := w.status(t); s.Next != fmt.Sprintf("the parent is to have the DS record of key %d, and no other", s.DS.Tag) || s.DS == old {
+		t.Errorf("next: %s", s.Next)
+	}
+	w.parent = &dnssec.Parent{DS: []string{w.status(t).DS.Text()}, TTL: 60}
+	w.later(t, 25*time.Hour)
+	if now := w.shown(t); len(now.keys) != 2 {
+		t.Error("the old key goes while resolvers may hold its DS record, which had a day")
+	}
+	w.later(t, time.Hour)
+	if now := w.shown(t); len(now.keys) != 1 {
+		t.Errorf("keys %v", now.keys)
+	}
+}
+
 func TestKeysAreKept(t *testing.T) {
 	w := newWorld(t, 0)
 	before := w.status(t)
@@ -289,6 +372,10 @@ func FuzzState(f *testing.F) {
 	}
 	f.Add(w.texts[name])
 	f.Add([]byte(`{"keys":[{"private":""}]}`))
+	// Successors in states of which a Keeper makes none: one of a key that was never
+	// offered, and one that retired.
+	f.Add([]byte(regexp.MustCompile(`"offered":"[^"]*",`).ReplaceAllString(string(w.texts[name]), "")))
+	f.Add([]byte(strings.Replace(string(w.texts[name]), `}],`, `,"retired":"2020-01-01T00:00:00Z","offered":"2020-01-01T00:00:00Z","parent":"2020-01-01T00:00:00Z"}],`, 1)))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		m := &memory{texts: map[dnsname.Name][]byte{name: text}}
 		c := w.config

@@ -86,6 +86,7 @@ type cacheSet [cacheWays]atomic.Pointer[signature]
 type signature struct {
 	key   *signingKey
 	set   string // the RRset's canonical form
+	from  int64  // Unix time at which it begins to be valid: later, if the clock was set back
 	until int64  // Unix time at which it is to be made again
 	data  []byte // of the RRSIG record
 }
@@ -100,7 +101,11 @@ func (b *budget) take(now time.Time) bool {
 	at := now.UnixNano()
 	for {
 		old := b.due.Load()
-		due := max(old, at-int64(time.Second)) + b.cost
+		spent := old
+		if spent > at+int64(time.Second) {
+			spent = at - b.cost // the clock was set back
+		}
+		due := max(spent, at-int64(time.Second)) + b.cost
 		if due > at {
 			return false
 		}
@@ -161,7 +166,7 @@ func (s *signer) append(dst []byte, key *signingKey, set *zone.ToSign, now time.
 			oldest, least = &ways[i], -1
 			continue
 		case sig.key == key && sig.set == string(set.Canonical):
-			if now.Unix() < sig.until {
+			if at := now.Unix(); sig.from < at && at < sig.until {
 				return appendData(dst, sig.data), true
 			}
 			oldest, least = &ways[i], -1
@@ -176,8 +181,11 @@ func (s *signer) append(dst []byte, key *signingKey, set *zone.ToSign, now time.
 		return dst, false
 	}
 	counts.made.Add(1)
-	expiration := now.Add(validity - time.Duration(hash>>1)%validityJitter)
-	sig := &signature{key: key, set: string(set.Canonical), until: expiration.Add(-leastValidity).Unix(), data: s.sign(key, set, now.Add(-backdated), expiration)}
+	inception, expiration := now.Add(-backdated), now.Add(validity-time.Duration(hash>>1)%validityJitter)
+	sig := &signature{
+		key: key, set: string(set.Canonical), from: inception.Unix(), until: expiration.Add(-leastValidity).Unix(),
+		data: s.sign(key, set, inception, expiration),
+	}
 	oldest.Store(sig)
 	return appendData(dst, sig.data), true
 }

@@ -119,8 +119,11 @@ func decode(text []byte) (s state, err error) {
 		if _, err := s.Keys[i].use(); err != nil {
 			return bad(err)
 		}
-		if !s.Keys[i].Active.IsZero() && s.Keys[i].Retired.IsZero() {
+		switch active, retired := !s.Keys[i].Active.IsZero(), !s.Keys[i].Retired.IsZero(); {
+		case active && !retired:
 			signing++
+		case !active && retired:
+			return bad("one has retired that never signed")
 		}
 	}
 	if signing != 1 {
@@ -179,7 +182,12 @@ func (s *state) see(apex dnsname.Name, p Parent, now time.Time) (news bool, err 
 	}
 	switch {
 	case len(p.DS) > 0:
-		s.Bare, s.DSTTL = time.Time{}, p.TTL
+		// While keys change, records that are gone may be held for as long as they
+		// said.
+		if s.Bare = (time.Time{}); len(s.Keys) > 1 {
+			p.TTL = max(p.TTL, s.DSTTL)
+		}
+		s.DSTTL = p.TTL
 	case s.Bare.IsZero():
 		s.Bare = now
 	}
@@ -202,11 +210,22 @@ func (s *state) dsTTL() time.Duration { return time.Duration(s.DSTTL) * time.Sec
 func (s *state) due(t timing) (at time.Time, what step) {
 	signing, next, old := s.roles()
 	switch {
-	case signing.Offered.IsZero():
+	case signing.Offered.IsZero() && s.Leaving.IsZero():
 		// What was asked before the zone had a key may be held without signatures.
 		return signing.Made.Add(t.zone + margin), offerIt
 	case old != nil:
-		return old.Retired.Add(t.zone + margin), dropOld
+		at = old.Retired.Add(t.zone + margin)
+		switch {
+		case !signing.Parent.IsZero():
+			at = latest(at, signing.Parent.Add(s.dsTTL()+margin))
+		case !old.Parent.IsZero():
+			// The parent took its DS record after all, late: that is all that
+			// resolvers have to trust.
+			return time.Time{}, nothing
+		case !s.Bare.IsZero():
+			at = latest(at, s.Bare.Add(s.dsTTL()+margin))
+		}
+		return at, dropOld
 	case next != nil && next.Offered.IsZero():
 		return next.Made.Add(keyTTL*time.Second + margin), offerIt
 	case next != nil && !next.Parent.IsZero():
@@ -223,11 +242,33 @@ func (s *state) due(t timing) (at time.Time, what step) {
 	return time.Time{}, nothing
 }
 
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// forgotten is when no resolver holds a DS record any more, of a zone that is to be
+// signed no more; zero: the parent has one, or nobody knows.
+func (s *state) forgotten() time.Time {
+	if s.Leaving.IsZero() || s.Bare.IsZero() {
+		return time.Time{}
+	}
+	return s.Bare.Add(s.dsTTL() + margin)
+}
+
+// left tells whether the zone may be answered unsigned.
+func (s *state) left(now time.Time) bool {
+	at := s.forgotten()
+	return !at.IsZero() && !now.Before(at)
+}
+
 type step int
 
 const (
 	nothing    step = iota
-	offerIt         // ask the parent for the DS record of the newest key
+	offerIt         // ask the parent for a key's DS record
 	makeNext        // publish a successor
 	switchKeys      // let it sign
 	dropOld         // take the one before it away
@@ -244,7 +285,10 @@ func (s *state) advance(now time.Time, t timing) (changed bool, err error) {
 		signing, next, _ := s.roles()
 		switch what {
 		case offerIt:
-			s.Keys[len(s.Keys)-1].Offered = now
+			if signing.Offered.IsZero() {
+				next = signing
+			}
+			next.Offered = now
 		case makeNext:
 			k, err := newKey(now)
 			if err != nil {
