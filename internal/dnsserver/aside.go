@@ -12,8 +12,9 @@ const (
 	// asideWorkers is how many messages are at work at once for each processor: as
 	// many as the core serves best together.
 	asideWorkers = 64
-	// asideQueue is how many more wait. One more is dropped by UDP, where clients send
-	// again, and is SERVFAIL by TCP.
+	// asideQueue is how many more wait, by UDP and by TCP each: a flood by UDP, whose
+	// sources may be forged, takes no room from TCP. One more is dropped by UDP, where
+	// clients send again, and is SERVFAIL by TCP.
 	asideQueue = 2048
 )
 
@@ -26,10 +27,10 @@ type aside struct {
 
 	mu      sync.Mutex // guards following
 	running int
-	queue   []asked
+	queues  [2][]asked // by UDP and TCP
 	closed  bool
 	done    sync.WaitGroup
-	idle    [2][]*responder // for UDP and TCP
+	idle    [2][]*responder // likewise
 }
 
 // asked is a message and who waits for its answer.
@@ -45,6 +46,7 @@ type asked struct {
 func (a *aside) add(m asked) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	queue := &a.queues[transport(m.tcp)]
 	switch {
 	case a.closed:
 		return false
@@ -52,26 +54,39 @@ func (a *aside) add(m asked) bool {
 		a.running++
 		a.done.Add(1)
 		go a.run(m)
-	case len(a.queue) >= asideQueue:
+	case len(*queue) >= asideQueue:
 		return false
 	default:
-		a.queue = append(a.queue, m)
+		*queue = append(*queue, m)
 	}
 	return true
 }
 
-// run answers m and what waits.
+// transport is the place of UDP or TCP in queues and idle.
+func transport(tcp bool) int {
+	if tcp {
+		return 1
+	}
+	return 0
+}
+
+// run answers m and what waits, TCP first: a connection has one message waiting at
+// most.
 func (a *aside) run(m asked) {
 	defer a.done.Done()
 	for {
 		a.answer(m)
 		a.mu.Lock()
-		if len(a.queue) == 0 {
+		queue := &a.queues[transport(true)]
+		if len(*queue) == 0 {
+			queue = &a.queues[transport(false)]
+		}
+		if len(*queue) == 0 {
 			a.running--
 			a.mu.Unlock()
 			return
 		}
-		m, a.queue = a.queue[0], a.queue[1:]
+		m, *queue = (*queue)[0], (*queue)[1:]
 		a.mu.Unlock()
 	}
 }
@@ -105,9 +120,9 @@ func (a *aside) answer(m asked) {
 func (a *aside) responder(tcp bool) *responder {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	idle, c := &a.idle[0], a.udp
+	idle, c := &a.idle[transport(tcp)], a.udp
 	if tcp {
-		idle, c = &a.idle[1], a.tcp
+		c = a.tcp
 	}
 	if n := len(*idle); n > 0 {
 		r := (*idle)[n-1]
@@ -122,17 +137,14 @@ func (a *aside) responder(tcp bool) *responder {
 func (a *aside) release(r *responder) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if r.counts.tcp {
-		a.idle[1] = append(a.idle[1], r)
-	} else {
-		a.idle[0] = append(a.idle[0], r)
-	}
+	idle := &a.idle[transport(r.counts.tcp)]
+	*idle = append(*idle, r)
 }
 
 // close drops what waits and returns when what is at work is answered.
 func (a *aside) close() {
 	a.mu.Lock()
-	a.closed, a.queue = true, nil
+	a.closed, a.queues = true, [2][]asked{}
 	a.mu.Unlock()
 	a.done.Wait()
 }
