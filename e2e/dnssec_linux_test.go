@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"godwit/internal/dnsname"
 	"godwit/internal/dnssec"
 	"godwit/internal/dnsserver"
+	"godwit/internal/tsig"
 	dnszone "godwit/internal/zone"
 )
 
@@ -41,6 +44,7 @@ unknown   IN TYPE666 \# 3 abcdef
 type signedPair struct {
 	t             *testing.T
 	zones         atomic.Pointer[dnszone.Zones]
+	mu            sync.Mutex // held while the child changes, or is transferred
 	parent, child *dnszone.Zone
 	now           time.Time
 	keeper        *dnssec.Keeper // of the child
@@ -67,7 +71,24 @@ func (p *signedPair) SetZoneKeys(_ context.Context, apex dnsname.Name, text []by
 	return nil
 }
 
+// transferKey is of whoever gets the child by AXFR.
+var transferKey = tsig.Key{Name: []byte("\x08transfer\x00"), Algorithm: tsig.SHA256, Secret: []byte("0123456789abcdef0123456789abcdef")}
+
+func (p *signedPair) Whole(z *dnszone.Zone) (*dnszone.Transfer, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return z.Whole()
+}
+
+func (p *signedPair) Since(z *dnszone.Zone, serial uint32) (*dnszone.Transfer, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return z.Since(serial)
+}
+
 func (p *signedPair) Secure(_ context.Context, apex dnsname.Name, s *dnszone.Security) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.secured[apex] = s
 	if apex == p.child.Apex() {
 		p.child.Secure(s)
@@ -131,7 +152,7 @@ func newSignedPair(t *testing.T) *signedPair {
 	status, _ := anchor.Status(dnsname.MustParse(parentApex))
 	p.write("delv.conf", fmt.Sprintf("trust-anchors { %s. static-key %s; };\n", parentApex, quoteKey(status.DNSKEY)))
 	p.write("anchor", fmt.Sprintf("%s. 3600 IN DNSKEY %s\n", parentApex, status.DNSKEY))
-	s, err := dnsserver.New(t.Context(), dnsserver.Config{Zones: p, Addresses: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}})
+	s, err := dnsserver.New(t.Context(), dnsserver.Config{Zones: p, Transfers: p, TransferKeys: []tsig.Key{transferKey}, Addresses: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,6 +183,8 @@ func (p *signedPair) write(name, text string) {
 // update changes hosts, and the serial.
 func (p *signedPair) update(n int) {
 	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, h := range []struct {
 		name string
 		txt  []string
@@ -316,10 +339,18 @@ func (p *signedPair) dnsviz(labels ...string) {
 	}
 }
 
-// TestSignedZone has four validators look at a signed zone and its parent while
+// verifyTransfer judges the child as secondaries get it. Signatures of a transfer begin
+// by the keeper's clock.
+func (p *signedPair) verifyTransfer() {
+	p.t.Helper()
+	key := "hmac-sha256:transfer:" + base64.StdEncoding.EncodeToString(transferKey.Secret)
+	verifySigned(p.t, childApex, p.now, "@127.0.0.1", "-p", fmt.Sprint(p.server.Port()), "-y", key)
+}
+
+// TestSignedZone has five validators look at a signed zone and its parent while
 // the key changes three times, with updates in between.
 func TestSignedZone(t *testing.T) {
-	for _, program := range []string{"delv", "dig", "unbound", "drill", "dnsviz"} {
+	for _, program := range []string{"delv", "dig", "unbound", "drill", "ldns-verify-zone", "dnsviz"} {
 		needProgram(t, program)
 	}
 	rollovers := 3
@@ -337,6 +368,7 @@ func TestSignedZone(t *testing.T) {
 	p.unbound(signedQuestions[0]...)
 	p.unbound(signedQuestions[1]...)
 	p.dnsviz("home", "nothere")
+	p.verifyTransfer()
 	few := []string{"home A", "nothere A", "x.w A", "ent TXT"}
 	keys := map[uint16]bool{}
 	for i := range rollovers {
@@ -359,6 +391,7 @@ func TestSignedZone(t *testing.T) {
 			if fmt.Sprintf("%+v", p.status().Keys) != state {
 				p.delv(few[:2]...)
 				p.unbound(few...)
+				p.verifyTransfer()
 			}
 		}
 		p.dnsviz("home")

@@ -156,7 +156,7 @@ type secondaryRig struct {
 
 const primaryAddr = "192.0.2.1"
 
-func newSecondaryRig(t *testing.T, hosts int) *secondaryRig {
+func newSecondaryRig(t *testing.T, hosts int, followers []*follower, args ...string) *secondaryRig {
 	t.Helper()
 	if err := loopbackUp(); err != nil {
 		t.Fatal(err)
@@ -164,7 +164,7 @@ func newSecondaryRig(t *testing.T, hosts int) *secondaryRig {
 	for i := 1; i <= 5; i++ {
 		mustRun(t, "ip", "addr", "add", fmt.Sprintf("192.0.2.%d/32", i), "dev", "lo")
 	}
-	r := &secondaryRig{t: t, key: filepath.Join(t.TempDir(), "transfer.key"), followers: followers()}
+	r := &secondaryRig{t: t, key: filepath.Join(t.TempDir(), "transfer.key"), followers: followers}
 	text := mustRun(t, "tsig-keygen", "transfer")
 	if err := os.WriteFile(r.key, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -175,7 +175,7 @@ func newSecondaryRig(t *testing.T, hosts int) *secondaryRig {
 	if err := os.WriteFile(config, []byte(strings.ReplaceAll(blocks["primary"], "/etc/godwit/transfer.key", r.key)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l := launch{args: append([]string{"--config", config, "--log-level", "debug"}, openLimits...)}
+	l := launch{args: append([]string{"--config", config, "--log-level", "debug"}, append(args, openLimits...)...)}
 	r.daemon = l.daemon(t)
 	// The document says where DNS is answered.
 	r.daemon.args = slices.DeleteFunc(r.daemon.args, func(a string) bool { return a == "--dns" || a == v4(r.daemon.ports.dns) || a == v6(r.daemon.ports.dns) })
@@ -297,7 +297,7 @@ func TestSecondaries(t *testing.T) {
 	if !isolated(t, "--net") {
 		return
 	}
-	r := newSecondaryRig(t, 20)
+	r := newSecondaryRig(t, 20, followers())
 	r.level(zone, r.followers...)
 	updates, pause := 200, 10*time.Millisecond
 	if long() {

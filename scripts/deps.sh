@@ -25,6 +25,7 @@ pdns_server pdns-server    a test lets it follow our zones
 delv      bind9-dnsutils   tests validate a signed zone with it
 unbound   unbound          tests validate a signed zone with it
 drill     ldnsutils        tests validate a signed zone with it
+ldns-verify-zone ldnsutils tests validate a transferred signed zone with it
 dnsviz    dnsviz           tests look for mistakes in a signed zone with it
 zonemaster-cli zonemaster-cli a test lets it judge a zone and its servers
 curl      curl             tests speak to the HTTP doors with it

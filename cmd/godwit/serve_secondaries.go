@@ -39,7 +39,7 @@ func (d *daemon) makeSecondaries() error {
 		c.Secondaries = append(c.Secondaries, secondary.Secondary{Addr: one.Addr, Key: key})
 	}
 	if err := d.authority.ServeSecondaries(authority.Secondaries{
-		Catalog: s.Catalog, Signed: s.DNSSEC, Changed: func(apex dnsname.Name) { d.secondaries.Changed(apex) },
+		Catalog: s.Catalog, Changed: func(apex dnsname.Name) { d.secondaries.Changed(apex) },
 	}); err != nil {
 		return fmt.Errorf("--catalog %s: %w", s.Catalog, err)
 	}

@@ -32,8 +32,6 @@ func (s *Serve) checkDNSSEC(bad func(name, why, fix string) error) error {
 			return bad("dnssec", "Route 53 answers, and signs by itself", "turn signing on there, and leave --dnssec out")
 		case !slices.Contains(s.Zones, apex):
 			return bad("dnssec", fmt.Sprintf("%s is not one of the zones", apex), "add --zone "+apex.String()+", or leave it out")
-		case len(s.Secondaries) > 0:
-			s.Warnings = append(s.Warnings, fmt.Sprintf("zone %s is signed, so secondaries do not get it: see docs/dnssec.md", apex))
 		}
 	}
 	return nil

@@ -177,7 +177,11 @@ func rrsets(section []dns.RR) (out []*rrset) {
 			s.sigs = append(s.sigs, sig)
 			continue
 		}
-		s := find(owner, dns.RRToType(rr))
+		rrtype := dns.RRToType(rr)
+		if unknown, ok := rr.(*dns.RFC3597); ok {
+			rrtype = unknown.RRType
+		}
+		s := find(owner, rrtype)
 		s.rrs = append(s.rrs, rr)
 	}
 	return out

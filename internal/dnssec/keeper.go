@@ -29,7 +29,7 @@ import (
 // Zones are where answers come from.
 type Zones interface {
 	// Secure makes a zone show what s says from then on, and moves its serial if
-	// that is something new.
+	// that or its round is something new.
 	Secure(ctx context.Context, apex dnsname.Name, s *zone.Security) error
 }
 
@@ -66,6 +66,7 @@ type Keeper struct {
 
 	mu     sync.Mutex // held while a state changes, with the writes that it takes
 	states map[dnsname.Name]state
+	rounds map[dnsname.Name]time.Time // that zones show
 }
 
 // every is how often the parent is asked, and how late a step may be.
@@ -77,7 +78,7 @@ func Open(ctx context.Context, c Config) (*Keeper, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	k := &Keeper{config: c, pool: NewPool(), states: make(map[dnsname.Name]state)}
+	k := &Keeper{config: c, pool: NewPool(), states: make(map[dnsname.Name]state), rounds: make(map[dnsname.Name]time.Time)}
 	for apex := range c.Apexes {
 		if err := k.open(ctx, apex); err != nil {
 			return nil, fmt.Errorf("zone %s cannot be signed: %w", apex, err)
@@ -139,11 +140,16 @@ func (k *Keeper) set(ctx context.Context, apex dnsname.Name, s state) error {
 }
 
 func (k *Keeper) show(ctx context.Context, apex dnsname.Name, s state) error {
-	security, err := s.security(apex, k.pool)
+	now := k.now()
+	security, err := s.security(apex, k.pool, now)
 	if err != nil {
 		return err
 	}
-	return k.config.Zones.Secure(ctx, apex, security)
+	if err := k.config.Zones.Secure(ctx, apex, security); err != nil {
+		return err
+	}
+	k.rounds[apex] = roundOf(now)
+	return nil
 }
 
 func (k *Keeper) timing(apex dnsname.Name) timing {
@@ -207,8 +213,13 @@ func (k *Keeper) change(ctx context.Context, apex dnsname.Name, do func(*state, 
 		return err
 	}
 	stepped, err := s.advance(now, k.timing(apex))
-	if err != nil || !changed && !stepped {
+	switch {
+	case err != nil:
 		return err
+	case !changed && !stepped && k.rounds[apex].Equal(roundOf(now)):
+		return nil
+	case !changed && !stepped:
+		return k.show(ctx, apex, s)
 	}
 	if err := k.set(ctx, apex, s); err != nil {
 		return err

@@ -33,9 +33,17 @@ var name = dnsname.MustParse(apex)
 
 func newWorld(t testing.TB, lifetime time.Duration) *world {
 	t.Helper()
-	w := &world{memory: &memory{texts: map[dnsname.Name][]byte{}}, now: began}
+	w := newWorldOf(nil)
+	w.config.Lifetime = lifetime
+	w.open(t)
+	return w
+}
+
+// newWorldOf is a world whose keeper is still to be opened, for a zone if it is not nil.
+func newWorldOf(z *zone.Zone) *world {
+	w := &world{memory: &memory{texts: map[dnsname.Name][]byte{}, zone: z}, now: began}
 	w.config = dnssec.Config{
-		Zones: w, Store: w, Apexes: map[dnsname.Name]time.Duration{name: 24 * time.Hour}, Lifetime: lifetime,
+		Zones: w, Store: w, Apexes: map[dnsname.Name]time.Duration{name: 24 * time.Hour},
 		Now: func() time.Time { return w.now }, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Parent: func(context.Context, dnsname.Name) (dnssec.Parent, error) {
 			if w.parent == nil {
@@ -44,12 +52,13 @@ func newWorld(t testing.TB, lifetime time.Duration) *world {
 			return *w.parent, nil
 		},
 	}
-	w.open(t)
 	return w
 }
 
-func (w *world) open(t testing.TB) {
-	t.Helper()
+func (w *world) open(t interface {
+	Context() context.Context
+	Fatal(...any)
+}) {
 	var err error
 	if w.keeper, err = dnssec.Open(t.Context(), w.config); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash/maphash"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,17 @@ const (
 	validity       = 14 * 24 * time.Hour
 	validityJitter = 4 * 24 * time.Hour
 	leastValidity  = 7 * 24 * time.Hour
+
+	// Signatures in a transfer are of one round: all begin and end at the same
+	// times. A new round moves the serial, so that secondaries get others. They are
+	// valid for two weeks more, the SOA's expire timer unless a zone file has
+	// another one: who cannot reach us stops answering before they end. A day is for
+	// a round that begins late.
+	renewal          = 3 * 24 * time.Hour
+	transferValidity = renewal + 15*24*time.Hour
+	// maxTransferred is how many of them are remembered, for all zones, at some 130
+	// octets each. Then all are forgotten.
+	maxTransferred = 400_000
 )
 
 // Signatures that may be made in a second. One takes some 30 µs of a processor.
@@ -53,6 +65,17 @@ type Pool struct {
 	// Signatures that were made, and that were refused because a budget was spent:
 	// of what is in the zones, and of made-up names.
 	counts [2]struct{ made, refused atomic.Uint64 }
+
+	// transfers is held while a signature for a transfer is made: so all transfers
+	// together take at most one processor.
+	transfers   sync.Mutex
+	transferred map[transferred][sigLen]byte // guarded by transfers
+}
+
+// transferred is the RRset, and what else a signature is made over, by its digest.
+type transferred struct {
+	key    *signingKey
+	digest [sha256.Size]byte
 }
 
 // NewPool makes a Pool.
@@ -60,7 +83,7 @@ func NewPool() *Pool {
 	return &Pool{
 		seed: maphash.MakeSeed(), there: make([]cacheSet, cacheSets), madeUp: make([]cacheSet, madeUpSets),
 		budgetThere: budget{cost: int64(time.Second / perSecond)}, budgetMadeUp: budget{cost: int64(time.Second / perSecondMadeUp)},
-		budgetKnown: budget{cost: int64(time.Second / perSecondKnown)},
+		budgetKnown: budget{cost: int64(time.Second / perSecondKnown)}, transferred: make(map[transferred][sigLen]byte),
 	}
 }
 
@@ -126,24 +149,57 @@ type signingKey struct {
 type signer struct {
 	pool *Pool
 	apex []byte
-	// zone signs everything; keys, of which it is one, sign the RRsets about keys
+	// zoneKeys signs everything; keys, of which it is one, sign the RRsets about keys
 	// (RFC 7344 section 4.1 for CDS and CDNSKEY).
-	zone *signingKey
-	keys []*signingKey
+	zoneKeys [1]*signingKey
+	keys     []*signingKey
+	// began is the time from which signatures in transfers are valid.
+	began time.Time
+}
+
+func (s *signer) keysFor(rrtype uint16) []*signingKey {
+	switch rrtype {
+	case typeKey, typeCDS, typeCDKey:
+		return s.keys
+	}
+	return s.zoneKeys[:]
 }
 
 func (s *signer) Sign(dst []byte, set *zone.ToSign, now time.Time, known bool) ([]byte, bool) {
-	switch set.Type {
-	case typeKey, typeCDS, typeCDKey:
-		for _, k := range s.keys {
-			var ok bool
-			if dst, ok = s.append(dst, k, set, now, known); !ok {
-				return dst, false
-			}
+	for _, k := range s.keysFor(set.Type) {
+		var ok bool
+		if dst, ok = s.append(dst, k, set, now, known); !ok {
+			return dst, false
 		}
-		return dst, true
 	}
-	return s.append(dst, s.zone, set, now, known)
+	return dst, true
+}
+
+func (s *signer) SignTransfer(dst []byte, set *zone.ToSign) []byte {
+	for _, k := range s.keysFor(set.Type) {
+		dst = s.appendTransferred(dst, k, set)
+	}
+	return dst
+}
+
+// appendTransferred is append for transfers, which have a memory of their own: each
+// asks for all of a zone, and an update has most of it as it was.
+func (s *signer) appendTransferred(dst []byte, key *signingKey, set *zone.ToSign) []byte {
+	p := s.pool
+	data := s.header(key, set, s.began.Add(-backdated), s.began.Add(transferValidity))
+	at := transferred{key, digestOf(data, set)}
+	p.transfers.Lock()
+	defer p.transfers.Unlock()
+	made, ok := p.transferred[at]
+	if !ok {
+		if len(p.transferred) >= maxTransferred {
+			p.transferred = make(map[transferred][sigLen]byte)
+		}
+		p.counts[0].made.Add(1)
+		made = key.sign(at.digest)
+		p.transferred[at] = made
+	}
+	return appendData(dst, append(data, made[:]...))
 }
 
 // append appends the signature that is remembered, or a new one.
@@ -194,8 +250,16 @@ func appendData(dst, data []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(dst, uint16(len(data))), data...)
 }
 
-// sign makes the data of an RRSIG record (RFC 4034 section 3.1; RFC 6605 section 4).
+// sign makes the data of an RRSIG record (RFC 4034 section 3.1).
 func (s *signer) sign(key *signingKey, set *zone.ToSign, inception, expiration time.Time) []byte {
+	out := s.header(key, set, inception, expiration)
+	made := key.sign(digestOf(out, set))
+	out = append(out, made[:]...)
+	return out[:len(out):len(out)]
+}
+
+// header makes the data of an RRSIG record without its signature.
+func (s *signer) header(key *signingKey, set *zone.ToSign, inception, expiration time.Time) []byte {
 	out := make([]byte, 0, maxDataRoom)
 	out = binary.BigEndian.AppendUint16(out, set.Type)
 	out = append(out, algorithm, labels(set.Owner))
@@ -203,20 +267,28 @@ func (s *signer) sign(key *signingKey, set *zone.ToSign, inception, expiration t
 	out = binary.BigEndian.AppendUint32(out, uint32(expiration.Unix())) // serial numbers: they may wrap
 	out = binary.BigEndian.AppendUint32(out, uint32(inception.Unix()))
 	out = binary.BigEndian.AppendUint16(out, key.tag)
-	out = append(out, s.apex...)
+	return append(out, s.apex...)
+}
+
+// digestOf is the hash of what is signed (RFC 4034 section 3.1.8.1).
+func digestOf(header []byte, set *zone.ToSign) (out [sha256.Size]byte) {
 	h := sha256.New()
-	h.Write(out)
+	h.Write(header)
 	h.Write(set.Canonical)
+	h.Sum(out[:0])
+	return out
+}
+
+// sign makes a signature in the form of RFC 6605 section 4.
+func (k *signingKey) sign(digest [sha256.Size]byte) (out [sigLen]byte) {
 	// The error is one of the random source, which has none.
-	r, v, err := ecdsa.Sign(rand.Reader, key.private, h.Sum(nil))
+	r, v, err := ecdsa.Sign(rand.Reader, k.private, digest[:])
 	if err != nil {
 		panic(err)
 	}
-	n := len(out)
-	out = out[:n+sigLen]
-	r.FillBytes(out[n : n+sigLen/2])
-	v.FillBytes(out[n+sigLen/2:])
-	return out[:len(out):len(out)]
+	r.FillBytes(out[:sigLen/2])
+	v.FillBytes(out[sigLen/2:])
+	return out
 }
 
 // labels counts those of a name, without the root and the asterisk of a wildcard.

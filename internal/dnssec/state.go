@@ -304,9 +304,10 @@ func (s *state) advance(now time.Time, t timing) (changed bool, err error) {
 }
 
 // security is what the state means for the zone's answers.
-func (s *state) security(apex dnsname.Name, pool *Pool) (*zone.Security, error) {
+// What transfers carry is signed as of now.
+func (s *state) security(apex dnsname.Name, pool *Pool, now time.Time) (*zone.Security, error) {
 	out := &zone.Security{TTL: keyTTL}
-	by := &signer{pool: pool, apex: []byte(apex.Wire())}
+	by := &signer{pool: pool, apex: []byte(apex.Wire()), began: now}
 	signing, _, _ := s.roles()
 	wanted := s.wanted()
 	for i := range s.Keys {
@@ -318,7 +319,8 @@ func (s *state) security(apex dnsname.Name, pool *Pool) (*zone.Security, error) 
 		by.keys = append(by.keys, used)
 		out.DNSKEY = append(out.DNSKEY, used.public)
 		if k == signing {
-			by.zone = used
+			by.zoneKeys[0] = used
+			out.Round = fmt.Appendf(nil, "%x %d", used.public, roundOf(now).Unix())
 		}
 		if k == wanted && !k.Offered.IsZero() && s.Leaving.IsZero() {
 			out.CDS, out.CDNSKEY = [][]byte{cds(apex, used.public)}, [][]byte{used.public}
@@ -327,9 +329,12 @@ func (s *state) security(apex dnsname.Name, pool *Pool) (*zone.Security, error) 
 	if !s.Leaving.IsZero() {
 		out.CDS, out.CDNSKEY = [][]byte{deleteCDS}, [][]byte{deleteCDNSKEY}
 	}
-	if by.zone == nil {
+	if by.zoneKeys[0] == nil {
 		return nil, errors.New("no key signs") // decode and advance see to it
 	}
 	out.Signer = by
 	return out, nil
 }
+
+// roundOf is when a round of signatures for transfers begins, the one at now.
+func roundOf(now time.Time) time.Time { return now.Truncate(renewal) }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,14 +154,31 @@ func TestSignedAnswersAllocateNothing(t *testing.T) {
 	}
 }
 
-// TestSignedZoneIsNotTransferred: a secondary of it could prove nothing.
-func TestSignedZoneIsNotTransferred(t *testing.T) {
+// TestSignedTransfer: a signed zone is transferred whole, unless a secondary has it,
+// and one with more names than can be signed for that is refused.
+func TestSignedTransfer(t *testing.T) {
 	zones := signedZones(t)
+	made := zones.Find([]byte(dnsname.MustParse(z).Wire()), 0)
+	made.KeepHistory(zone.History{Changes: 1e5, Octets: 1e7})
 	s := start(t, dnsserver.Config{Zones: zones, Transfers: &primary{Zones: zones}, TransferKeys: []tsig.Key{transferKey}})
+	from := made.Serial()
+	setTransferHost(t, made, 1, 1)
+	made.SetSerial(from + 1)
+	_, whole := transferFrom(t, "tcp", s.Addrs()[0], transferQuery(z, dns.TypeAXFR, 0, true), transferKey)
+	_, again := transferFrom(t, "tcp", s.Addrs()[0], transferQuery(z, dns.TypeIXFR, from, true), transferKey)
+	if !slices.Equal(slices.Sorted(slices.Values(whole)), slices.Sorted(slices.Values(again))) || !strings.Contains(strings.Join(whole, "\n"), " IN NSEC ") {
+		t.Errorf("AXFR has\n%s\nIXFR\n%s", strings.Join(whole, "\n"), strings.Join(again, "\n"))
+	}
+	if _, none := transferFrom(t, "tcp", s.Addrs()[0], transferQuery(z, dns.TypeIXFR, from+1, true), transferKey); len(none) != 1 {
+		t.Errorf("no news is %q", none)
+	}
+	for i := range 100_000 {
+		setTransferHost(t, made, i, 2)
+	}
 	for _, qtype := range []uint16{dns.TypeAXFR, dns.TypeIXFR} {
 		first, records := transferFrom(t, "tcp", s.Addrs()[0], transferQuery(z, qtype, map[uint16]uint32{dns.TypeIXFR: 1}[qtype], true), transferKey)
-		if first.Rcode != dns.RcodeRefused || len(records) != 0 {
-			t.Errorf("%s: rcode %d, %d records", dnsutil.TypeToString(qtype), first.Rcode, len(records))
+		if first.Rcode != dns.RcodeRefused || len(records) != 0 || len(first.Pseudo) == 0 || first.Pseudo[0].(*dns.EDE).InfoCode != dns.ExtendedErrorNotSupported {
+			t.Errorf("%s: %v, %d records", dnsutil.TypeToString(qtype), first, len(records))
 		}
 	}
 }

@@ -77,9 +77,7 @@ func (r *responder) askTransfer(query, out []byte, tcp bool) []byte {
 	if z == nil || len(z.Apex().Wire()) != q.nameLen {
 		return refuse(dns.RcodeNotAuth, int(dns.ExtendedErrorNotAuthoritative)) // RFC 5936 section 2.2.1
 	}
-	if z.Secured() {
-		// A secondary of a zone whose denials are made as they are asked for could
-		// prove nothing (decision 0021).
+	if !z.Transferable() {
 		return refuse(dns.RcodeRefused, int(dns.ExtendedErrorNotSupported))
 	}
 	t := transfer{zone: z}

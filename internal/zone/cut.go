@@ -26,6 +26,8 @@ type Cut struct {
 	serial uint32
 	seed   maphash.Seed
 	slots  []*bucket
+	// secured is how the zone is signed; nil: it is not.
+	secured *secured
 }
 
 // ErrUnsettled says that the zone has changes that no serial stands for yet.
@@ -38,7 +40,7 @@ func (z *Zone) Cut() (*Cut, error) {
 		return nil, ErrUnsettled
 	}
 	d := z.hosts.dir.Load()
-	c := &Cut{zone: z, serial: z.Serial(), seed: z.hosts.seed, slots: make([]*bucket, len(d.slots))}
+	c := &Cut{zone: z, serial: z.Serial(), seed: z.hosts.seed, slots: make([]*bucket, len(d.slots)), secured: z.secured.Load()}
 	for i := range d.slots {
 		c.slots[i] = d.slots[i].Load()
 	}
@@ -60,8 +62,12 @@ func (z *Zone) soaSet(serial uint32) RRset {
 }
 
 // RRsets yields every RRset but the SOA, glue too, those of one name together and
-// the names in no order. What is yielded holds until the next one.
+// the names in no order. Of a signed zone these are also the signatures, that of the
+// SOA too, and NSEC records. What is yielded holds until the next one.
 func (c *Cut) RRsets() iter.Seq[RRset] {
+	if c.secured != nil {
+		return c.signed
+	}
 	return func(yield func(RRset) bool) {
 		var sets setsOf
 		for rel, n := range c.zone.static {
@@ -70,6 +76,21 @@ func (c *Cut) RRsets() iter.Seq[RRset] {
 				return
 			}
 		}
+		for rel, value := range c.hosts() {
+			if c.zone.static[string(rel)] != nil {
+				continue
+			}
+			sets.fill(c.zone, string(rel), nil, readHost(value))
+			if !sets.yield(yield) {
+				return
+			}
+		}
+	}
+}
+
+// hosts yields each name that hosts have, and what is stored there.
+func (c *Cut) hosts() iter.Seq2[[]byte, []byte] {
+	return func(yield func(rel, value []byte) bool) {
 		for slot, p := range c.slots {
 			// Slots share a bucket; it is read at the first of them.
 			if p == nil || slot >= 1<<(*p)[0] {
@@ -79,12 +100,7 @@ func (c *Cut) RRsets() iter.Seq[RRset] {
 			n := b.count()
 			for i := range n {
 				e := b.entry(i, n)
-				rel, value := e[1:1+e[0]], e[1+e[0]:]
-				if c.zone.static[string(rel)] != nil {
-					continue
-				}
-				sets.fill(c.zone, string(rel), nil, readHost(value))
-				if !sets.yield(yield) {
+				if !yield(e[1:1+e[0]], e[1+e[0]:]) {
 					return
 				}
 			}

@@ -33,6 +33,10 @@ type Signer interface {
 	// and so no answer either. now is the time of the query, and known tells
 	// that the client's address is its own.
 	Sign(dst []byte, set *ToSign, now time.Time, known bool) ([]byte, bool)
+
+	// SignTransfer is Sign for a set of a transfer ([Cut.RRsets]). There is always
+	// a signature, valid for as long as a secondary may have it.
+	SignTransfer(dst []byte, set *ToSign) []byte
 }
 
 // Security makes a zone a signed one: its answers carry signatures and proofs of
@@ -48,6 +52,9 @@ type Security struct {
 	// in seconds. Without any of a type there is no RRset of it.
 	DNSKEY, CDNSKEY, CDS [][]byte
 	TTL                  uint32
+	// Round stands for the signatures that secondaries have. With another one they
+	// are to get the zone anew: see that its serial moves.
+	Round []byte
 }
 
 type secured struct {
@@ -143,16 +150,7 @@ func (w *Writer) seal(owner []byte, rrtype uint16, ttl uint32) {
 	if w.full || w.unsigned {
 		return
 	}
-	if len(rdata) > 1 {
-		slices.SortFunc(rdata, bytes.Compare)
-	}
-	w.sorted = w.sorted[:0]
-	for _, data := range rdata {
-		w.sorted = append(append(w.sorted, owner...),
-			byte(rrtype>>8), byte(rrtype), 0, byte(dns.ClassINET),
-			byte(ttl>>24), byte(ttl>>16), byte(ttl>>8), byte(ttl), byte(len(data)>>8), byte(len(data)))
-		w.sorted = append(w.sorted, data...)
-	}
+	w.sorted = appendCanonical(w.sorted[:0], owner, rrtype, ttl, rdata)
 	w.rrset = ToSign{owner, rrtype, ttl, w.sorted, w.madeUp}
 	signatures, ok := w.signer.Sign(w.made[:0], &w.rrset, w.now, w.known)
 	if !ok {
@@ -167,6 +165,21 @@ func (w *Writer) seal(owner []byte, rrtype uint16, ttl uint32) {
 		w.close(data)
 		signatures = signatures[n:]
 	}
+}
+
+// appendCanonical appends the canonical form of an RRset (RFC 4034 section 6), and
+// puts its data into that order.
+func appendCanonical(out, owner []byte, rrtype uint16, ttl uint32, rdata [][]byte) []byte {
+	if len(rdata) > 1 {
+		slices.SortFunc(rdata, bytes.Compare)
+	}
+	for _, data := range rdata {
+		out = append(append(out, owner...),
+			byte(rrtype>>8), byte(rrtype), 0, byte(dns.ClassINET),
+			byte(ttl>>24), byte(ttl>>16), byte(ttl>>8), byte(ttl), byte(len(data)>>8), byte(len(data)))
+		out = append(out, data...)
+	}
+	return out
 }
 
 // deny proves that name lacks the type that was asked for, or that it does not

@@ -25,7 +25,7 @@ func (z *Zone) Whole() (*Transfer, error) {
 }
 
 // Since is a transfer for a secondary that has a serial: the difference, if the
-// history reaches so far back, else the whole zone; nothing, if the serial is
+// history reaches so far back and the zone is not signed, else the whole zone; nothing, if the serial is
 // the present one or a later one (RFC 1995 section 2). Nobody may change the zone
 // meanwhile.
 func (z *Zone) Since(serial uint32) (*Transfer, error) {
@@ -34,7 +34,7 @@ func (z *Zone) Since(serial uint32) (*Transfer, error) {
 		return &Transfer{zone: z, Serial: now}, nil
 	}
 	steps, ok := z.history.since(serial)
-	if !ok {
+	if !ok || z.Secured() {
 		return z.Whole()
 	}
 	// Not now, while changes wait.

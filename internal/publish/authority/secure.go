@@ -11,8 +11,8 @@ import (
 
 // Secure has a zone's answers signed, with the keys that s says. Before Follow the
 // zone only takes them; afterwards the SOA serial moves, durably, if the records
-// about keys are others than before: to the feed they are part of the zone's static
-// content. An error is about the serial, after they are shown. One goroutine at a
+// about keys are others than before, or secondaries are to get other signatures: to
+// the feed that is part of the zone's static content. An error is about the serial, after they are shown. One goroutine at a
 // time may call it.
 func (a *Authority) Secure(ctx context.Context, apex dnsname.Name, s *zone.Security) error {
 	z := a.zone(apex)
@@ -20,7 +20,7 @@ func (a *Authority) Secure(ctx context.Context, apex dnsname.Name, s *zone.Secur
 		return fmt.Errorf("%s is no zone of this server", apex)
 	}
 	print := sha256.New()
-	for _, data := range [][][]byte{s.DNSKEY, s.CDNSKEY, s.CDS} {
+	for _, data := range [][][]byte{s.DNSKEY, s.CDNSKEY, s.CDS, {s.Round}} {
 		fmt.Fprintf(print, "%x\n", data)
 	}
 	a.mu.Lock()

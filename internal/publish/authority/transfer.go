@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"strings"
 
 	"godwit/internal/dnsname"
@@ -24,9 +23,6 @@ type Secondaries struct {
 	// server. It is found by [Authority.Find] alone: it is nobody else's business.
 	// Zero: none.
 	Catalog dnsname.Name
-	// Signed are zones that secondaries do not get (decision 0021): they are not told
-	// of them, nor does the catalog have them.
-	Signed []dnsname.Name
 	// Changed is told of a zone whose serial has moved. It must not wait, nor call
 	// the Authority. Nil: nobody is told.
 	Changed func(apex dnsname.Name)
@@ -43,7 +39,7 @@ func (a *Authority) ServeSecondaries(s Secondaries) error {
 		return fmt.Errorf("the catalog %s is one of the zones; give it a name of its own, such as catalog.%s", s.Catalog, s.Catalog)
 	}
 	var apexes []dnsname.Name
-	for _, z := range a.Transferred() {
+	for _, z := range a.list {
 		apexes = append(apexes, z.Apex())
 	}
 	text := catalog(apexes)
@@ -87,7 +83,7 @@ func (a *Authority) beginTransfers(ctx context.Context) error {
 		a.catalog.SetSerial(uint32(serial))
 	}
 	if a.secondaries.Changed != nil {
-		for _, z := range a.unsigned() {
+		for _, z := range a.list {
 			z.KeepHistory(history)
 		}
 	}
@@ -96,15 +92,10 @@ func (a *Authority) beginTransfers(ctx context.Context) error {
 
 // Transferred are the zones that secondaries may have, the catalog at the end.
 func (a *Authority) Transferred() []*zone.Zone {
-	zones := a.unsigned()
-	if a.catalog != nil {
-		zones = append(zones, a.catalog)
+	if a.catalog == nil {
+		return a.list
 	}
-	return zones
-}
-
-func (a *Authority) unsigned() []*zone.Zone {
-	return slices.DeleteFunc(slices.Clone(a.list), func(z *zone.Zone) bool { return slices.Contains(a.secondaries.Signed, z.Apex()) })
+	return append(a.list[:len(a.list):len(a.list)], a.catalog)
 }
 
 // Find is Find of [Authority.Zones] and of the catalog, for who may have all of it.

@@ -220,35 +220,3 @@ func TestCatalog(t *testing.T) {
 		t.Error("a catalog with the name of a zone is taken")
 	}
 }
-
-// TestCatalogOfSigned: a zone that secondaries do not get is not among theirs, nor in
-// the catalog: who had it from there drops it, rather than giving unsigned answers.
-func TestCatalogOfSigned(t *testing.T) {
-	auth, err := authority.New(configs("", apex, dnsname.MustParse("lab.example.net")), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := auth.ServeSecondaries(authority.Secondaries{Catalog: catalog, Signed: []dnsname.Name{apex}}); err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, z := range auth.Transferred() {
-		names = append(names, z.Apex().String())
-	}
-	if want := []string{"lab.example.net", catalog.String()}; !slices.Equal(names, want) {
-		t.Fatalf("secondaries get %v, want %v", names, want)
-	}
-	c := copyOf{zone: auth.Transferred()[1]}
-	if err := c.refresh(auth); err != nil {
-		t.Fatal(err)
-	}
-	members := 0
-	for line := range c.records {
-		if strings.Contains(line, `\x05zones`) {
-			members++
-		}
-	}
-	if members != 1 {
-		t.Errorf("the catalog has %d members: %v", members, c.records)
-	}
-}
