@@ -255,12 +255,7 @@ func (p *signedPair) delv(questions ...string) {
 func (p *signedPair) unbound(questions ...string) {
 	t := p.t
 	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := c.LocalAddr().(*net.UDPAddr).Port
-	c.Close()
+	port := freePort(t)
 	p.write("unbound.conf", fmt.Sprintf(`server:
   directory: "%[1]s"
   chroot: ""

@@ -121,8 +121,8 @@ func TestTransfersAmongUpdates(t *testing.T) {
 			t.Errorf("a secondary that looked often took %d whole zones and %d differences", c.whole, c.changes)
 		}
 	}
-	if r.told.Load() < 80 {
-		t.Errorf("of 80 updates and more %d moved the serial", r.told.Load())
+	if r.told.Load() < 40 { // two hosts at most share a commit
+		t.Errorf("two hosts that changed 40 times each moved the serial %d times", r.told.Load())
 	}
 }
 
