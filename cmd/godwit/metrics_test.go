@@ -41,7 +41,7 @@ func startWatched(t *testing.T) *watched {
 	if err := os.WriteFile(keys, []byte("key \"transfer\" { algorithm hmac-sha256; secret \""+base64.StdEncoding.EncodeToString([]byte(metricsToken))+"\"; };\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d, target := start(t, "--zone=dyn.example.com,signed.invalid", "--dnssec=signed.invalid", "--tsig-key-file="+keys, "--secondary=127.0.0.9:9", "--https=127.0.0.1:0", "--tls-cert="+file, "--tls-key="+file, "--admin=127.0.0.1:0", "--admin-token-file="+tokenFile)
+	d, target := start(t, "--zone=dyn.example.com,signed.invalid", "--dnssec=signed.invalid", "--dnssec-resolver=127.0.0.9:9", "--tsig-key-file="+keys, "--secondary=127.0.0.9:9", "--https=127.0.0.1:0", "--tls-cert="+file, "--tls-key="+file, "--admin=127.0.0.1:0", "--admin-token-file="+tokenFile)
 	pem, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,17 +35,20 @@ func (d *daemon) makeKeys(ctx context.Context) (err error) {
 		return nil
 	}
 	d.keeper, err = dnssec.Open(ctx, dnssec.Config{
-		Zones: d.authority, Store: d.store, Apexes: apexes, Log: d.log, Parent: askParent,
+		Zones: d.authority, Store: d.store, Apexes: apexes, Log: d.log, Parent: d.askParent,
 		Lifetime: time.Duration(d.settings.DNSSECKeyDays) * 24 * time.Hour,
 	})
 	return err
 }
 
-// askParent asks for a zone's DS records by this machine's resolver.
-func askParent(ctx context.Context, apex dnsname.Name) (dnssec.Parent, error) {
-	resolver, err := doctor.SystemResolver()
-	if err != nil {
-		return dnssec.Parent{}, err
+// askParent asks the parent zone for a zone's DS records.
+func (d *daemon) askParent(ctx context.Context, apex dnsname.Name) (dnssec.Parent, error) {
+	resolver := d.settings.DNSSECResolver
+	if !resolver.IsValid() {
+		var err error
+		if resolver, err = doctor.SystemResolver(); err != nil {
+			return dnssec.Parent{}, err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, parentTime)
 	defer cancel()
@@ -55,7 +59,7 @@ func askParent(ctx context.Context, apex dnsname.Name) (dnssec.Parent, error) {
 // changeKeys does what the operator asks for.
 func (d *daemon) changeKeys(ctx context.Context, apex dnsname.Name, do string) (out api.ZoneKeys, err error) {
 	if d.keeper == nil {
-		return out, dnssec.ErrNotSigned
+		return out, refused(dnssec.NotSigned(apex))
 	}
 	switch do {
 	case "roll":
@@ -66,9 +70,18 @@ func (d *daemon) changeKeys(ctx context.Context, apex dnsname.Name, do string) (
 		err = d.keeper.Leave(ctx, apex, do == "stay")
 	}
 	if err != nil {
-		return out, err
+		return out, refused(err)
 	}
 	return *d.keys(apex), nil
+}
+
+// refused is what the admin API tells of an error of the keeper, which is a refusal
+// or the store's.
+func refused(err error) error {
+	if r, ok := errors.AsType[*dnssec.Refusal](err); ok {
+		return &ddns.Refusal{Code: ddns.ConditionFailed, Why: r.Why, Fix: r.Fix}
+	}
+	return &ddns.Refusal{Code: ddns.Unavailable, Why: "the server cannot store keys at the moment", Fix: "see why in its log, and try again", Cause: err}
 }
 
 // keys is what the admin API tells of a zone's keys; nil: it is not signed.

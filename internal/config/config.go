@@ -66,9 +66,11 @@ type Serve struct {
 	TSIGKeyFiles []string
 	Catalog      dnsname.Name
 	// DNSSEC are the zones to sign, DNSSECKeyDays the age in days at which a key is
-	// replaced; 0: none.
-	DNSSEC        []dnsname.Name
-	DNSSECKeyDays int
+	// replaced; 0: none. DNSSECResolver is asked about parent zones; zero: the
+	// machine's.
+	DNSSEC         []dnsname.Name
+	DNSSECKeyDays  int
+	DNSSECResolver netip.AddrPort
 	// Route53 tells to publish there; HostedZones are the IDs of hosted zones by
 	// apex, of those that are given.
 	Route53     bool

@@ -188,6 +188,8 @@ func TestRefused(t *testing.T) {
 		{name: "signed zone of another", args: append(zone, "--dnssec", "example.net"), want: "--dnssec: example.net is not one of the zones; add --zone example.net, or leave it out"},
 		{name: "signed zone twice", args: append(zone, "--dnssec", "dyn.example.org", "--dnssec", "dyn.example.org."), want: "--dnssec: zone dyn.example.org is there twice; name it once"},
 		{name: "signed in Route 53", args: append(zone, "--dnssec", "dyn.example.org", "--publish", "route53"), want: "--dnssec: Route 53 answers, and signs by itself"},
+		{name: "resolver without signed zones", args: append(zone, "--dnssec-resolver", "192.0.2.53"), want: "--dnssec-resolver: no zone is signed, so nothing asks it; add --dnssec with a zone, or leave it out"},
+		{name: "resolver by name", args: append(zone, "--dnssec", "dyn.example.org", "--dnssec-resolver", "dns.example.org"), want: `--dnssec-resolver: "dns.example.org" is not an IP address with or without a port; give it as in --dnssec-resolver 9.9.9.9`},
 		{name: "zone file of another", args: append(zone, "--zone-file", "example.net=/f"), want: "--zone-file: example.net is not one of the zones; add --zone example.net, or leave its file out"},
 		{name: "zone file", args: append(zone, "--zone-file", "/f"), want: "is not a zone, =, and a file; give it as in --zone-file"},
 		{name: "publish elsewhere", args: append(zone, "--publish", "cloudflare"), want: `--publish: "cloudflare" is not authority or route53; give it as in --publish route53`},

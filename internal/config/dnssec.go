@@ -26,6 +26,9 @@ func parseApexes(field *[]dnsname.Name, values []string) ([]string, error) {
 
 // checkDNSSEC judges which zones are to be signed.
 func (s *Serve) checkDNSSEC(bad func(name, why, fix string) error) error {
+	if s.DNSSECResolver.IsValid() && len(s.DNSSEC) == 0 {
+		return bad("dnssec-resolver", "no zone is signed, so nothing asks it", "add --dnssec with a zone, or leave it out")
+	}
 	for _, apex := range s.DNSSEC {
 		switch {
 		case s.Route53:

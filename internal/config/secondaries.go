@@ -20,22 +20,16 @@ func parseSecondaries(s *Serve, values []string) ([]string, error) {
 	var texts []string
 	for _, v := range values {
 		place, key, named := strings.Cut(v, "=")
-		var one Secondary
-		if addr, err := netip.ParseAddr(place); err == nil {
-			one.Addr = netip.AddrPortFrom(addr, 53)
-		} else if one.Addr, err = netip.ParseAddrPort(place); err != nil {
-			return nil, fmt.Errorf("%q is not an IP address with or without a port", place)
+		addr, err := parseServer(place)
+		if err != nil {
+			return nil, err
 		}
-		one.Addr = netip.AddrPortFrom(one.Addr.Addr().Unmap(), one.Addr.Port())
-		if a := one.Addr.Addr(); a.IsUnspecified() || a.IsMulticast() || one.Addr.Port() == 0 {
-			return nil, fmt.Errorf("%s is no place where a name server listens", one.Addr)
-		}
+		one := Secondary{Addr: addr}
 		if slices.ContainsFunc(s.Secondaries, func(o Secondary) bool { return o.Addr == one.Addr }) {
 			return nil, &Error{Why: fmt.Sprintf("secondary %s is there twice", one.Addr), Fix: "name it once"}
 		}
 		text := one.Addr.String()
 		if named {
-			var err error
 			if one.Key, err = dnsname.Parse(key); err != nil {
 				return nil, fmt.Errorf("the TSIG key's name: %w", err)
 			}
@@ -45,6 +39,22 @@ func parseSecondaries(s *Serve, values []string) ([]string, error) {
 		texts = append(texts, text)
 	}
 	return texts, nil
+}
+
+// parseServer takes where a DNS server listens, as ADDR[:PORT]; the port is 53 if not given.
+func parseServer(text string) (netip.AddrPort, error) {
+	at, err := netip.ParseAddrPort(text)
+	if addr, plain := netip.ParseAddr(text); plain == nil {
+		at, err = netip.AddrPortFrom(addr, 53), nil
+	}
+	if err != nil {
+		return at, fmt.Errorf("%q is not an IP address with or without a port", text)
+	}
+	at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	if at.Addr().IsUnspecified() || at.Addr().IsMulticast() || at.Port() == 0 {
+		return at, fmt.Errorf("%s is no place where a name server listens", at)
+	}
+	return at, nil
 }
 
 func parseKeyFiles(s *Serve, values []string) ([]string, error) {

@@ -40,6 +40,7 @@ type Flags struct {
 	Catalog  *string  `placeholder:"NAME" help:"List the zones in a catalog zone of this name (RFC 9432), from which secondaries learn of new ones. Default: none."`
 	DNSSEC   []string `name:"dnssec" sep:"none" placeholder:"ZONE" help:"Sign this zone (repeatable). 'godwit zone ds' says what its parent needs."`
 	KeyDays  *string  `name:"dnssec-key-days" placeholder:"N" help:"Replace the key of a signed zone when it is so old and its parent knows it; 0: only by 'godwit zone roll'. Default: 365."`
+	KeyAsk   *string  `name:"dnssec-resolver" placeholder:"ADDR[:PORT]" help:"Resolver to ask about the parents of signed zones, where this machine's sees another DNS than the internet. Default: this machine's; default port: 53."`
 	Publish  *string  `placeholder:"WHERE" help:"authority: answer DNS here. route53: publish in Route 53, with the credentials of the AWS configuration. Default: authority."`
 	Hosted   []string `name:"hosted-zone" sep:"none" placeholder:"ZONE=ID" help:"The Route 53 hosted zone of a zone (repeatable). Default: the public one of that name."`
 	Proxy    []string `name:"trusted-proxy" sep:"none" placeholder:"CIDR" help:"Believe this proxy when it says where a request came from (repeatable)."`
@@ -210,6 +211,15 @@ var settings = []setting{
 		flag:     func(f *Flags) []string { return one(f.KeyDays) },
 		fallback: always("365"),
 		parse:    func(s *Serve, v []string) ([]string, error) { return parseLimit(&s.DNSSECKeyDays, v) }},
+	{name: "dnssec-resolver", example: "--dnssec-resolver 9.9.9.9",
+		flag: func(f *Flags) []string { return one(f.KeyAsk) },
+		parse: func(s *Serve, v []string) (_ []string, err error) {
+			if len(v) == 0 {
+				return nil, nil
+			}
+			s.DNSSECResolver, err = parseServer(v[0])
+			return []string{s.DNSSECResolver.String()}, err
+		}},
 	{name: "publish", example: "--publish route53",
 		flag:     func(f *Flags) []string { return one(f.Publish) },
 		fallback: always("authority"),

@@ -16,7 +16,6 @@ package dnssec
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -195,8 +194,16 @@ func (k *Keeper) Tend(ctx context.Context) {
 	}
 }
 
-// ErrNotSigned says that a zone has no keys here.
-var ErrNotSigned = errors.New("the zone is not signed; start the server with --dnssec and the zone's name")
+// A Refusal says why keys are not changed as the operator asked, and what to do.
+// Other errors of a Keeper are those of its Store and Zones.
+type Refusal struct{ Why, Fix string }
+
+func (r *Refusal) Error() string { return r.Why + "; " + r.Fix }
+
+// NotSigned refuses for a zone that has no keys here.
+func NotSigned(apex dnsname.Name) *Refusal {
+	return &Refusal{fmt.Sprintf("zone %s is not signed", apex), fmt.Sprintf("start the server with --dnssec %s", apex)}
+}
 
 // change changes a zone's state by do, which tells whether it did, and does what
 // is due.
@@ -205,7 +212,7 @@ func (k *Keeper) change(ctx context.Context, apex dnsname.Name, do func(*state, 
 	defer k.mu.Unlock()
 	old, ok := k.states[apex]
 	if !ok {
-		return ErrNotSigned
+		return NotSigned(apex)
 	}
 	s, now := old.clone(), k.now()
 	changed, err := do(&s, now)
@@ -230,14 +237,15 @@ func (k *Keeper) change(ctx context.Context, apex dnsname.Name, do func(*state, 
 	return nil
 }
 
-// Roll begins to change a zone's key, unless that is under way.
+// Roll begins to change a zone's key, or has that wait until the first key's DS record
+// is due. It is refused with a [*Refusal] while another change is under way.
 func (k *Keeper) Roll(ctx context.Context, apex dnsname.Name) error {
 	return k.change(ctx, apex, func(s *state, now time.Time) (bool, error) {
 		if len(s.Keys) > 1 {
-			return false, errors.New("its key is being changed already; 'godwit zone check' says what it waits for")
+			return false, &Refusal{fmt.Sprintf("the key of zone %s is being changed already", apex), fmt.Sprintf("see what that waits for: godwit zone check %s", apex)}
 		}
 		if !s.Leaving.IsZero() {
-			return false, errors.New("it is about to be signed no more; 'godwit zone unsign --undo' takes that back")
+			return false, &Refusal{fmt.Sprintf("zone %s is to be signed no more", apex), fmt.Sprintf("take that back first: godwit zone unsign --undo %s", apex)}
 		}
 		s.Roll = now
 		return true, nil
@@ -274,7 +282,7 @@ func (k *Keeper) Confirm(ctx context.Context, apex dnsname.Name) error {
 		}
 		wanted := s.wanted()
 		if wanted.Offered.IsZero() {
-			return false, fmt.Errorf("it is too early: the parent is to have a DS record from %s on", s.offer(k.timing(apex)))
+			return false, &Refusal{fmt.Sprintf("it is too early for a DS record of zone %s", apex), fmt.Sprintf("the parent may have it from %s on", s.offer(k.timing(apex)))}
 		}
 		used, err := wanted.use()
 		if err != nil {
@@ -361,6 +369,9 @@ func (k *Keeper) status(apex dnsname.Name, s state) Status {
 			tag = out.Keys[len(out.Keys)-1].Tag
 		}
 		out.Next = fmt.Sprintf("from %s on the parent may have the DS record of key %d", stamp(at), tag)
+		if !s.Roll.IsZero() {
+			out.Next += "; after that the key is changed, as was asked for"
+		}
 	case what == switchKeys:
 		out.Next = fmt.Sprintf("key %d signs the zone from %s on", out.Keys[len(out.Keys)-1].Tag, stamp(at))
 	case what == dropOld:

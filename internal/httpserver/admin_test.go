@@ -343,6 +343,7 @@ func TestAdminRefusals(t *testing.T) {
 		{"POST /v1/admin/zones/{zone}/keys", "/v1/admin/zones/dyn.example.com/keys", `{"do":"burn"}`, "malformed", 400},
 		{"POST /v1/admin/zones/{zone}/keys", "/v1/admin/zones/a..b/keys", `{"do":"roll"}`, "malformed", 400},
 		{"POST /v1/admin/zones/{zone}/keys", "/v1/admin/zones/example.net/keys", `{"do":"roll"}`, "precondition", 412},
+		{"POST /v1/admin/zones/{zone}/keys", "/v1/admin/zones/full.example.net/keys", `{"do":"roll"}`, "unavailable", 503},
 		{"POST /v1/admin/import", "/v1/admin/import", `{"x":1}`, "malformed", 400},
 		{"POST /v1/admin/import", "/v1/admin/import", `null`, "malformed", 400},
 		{"POST /v1/admin/import", "/v1/admin/import", `{"godwit_export":99,"hosts":[]}`, "malformed", 400},

@@ -75,9 +75,7 @@ func (s *Server) zoneKeys(w http.ResponseWriter, r *http.Request) {
 	}
 	var out api.ZoneKeys
 	if err == nil {
-		if out, err = s.ZoneKeys(r.Context(), apex, in.Do); err != nil {
-			err = &ddns.Refusal{Code: ddns.ConditionFailed, Why: err.Error(), Fix: "godwit zone check " + apex.String(), Cause: err}
-		}
+		out, err = s.ZoneKeys(r.Context(), apex, in.Do)
 	}
 	if err != nil {
 		s.adminFail(w, r, "zone keys", err)

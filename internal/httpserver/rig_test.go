@@ -268,8 +268,12 @@ func fullAdmin(_ *ddns.Config, c *httpserver.Config) {
 		return []api.Zone{{Apex: zone, Serial: 7, Hosts: 1, NameServers: []string{"ns." + zone}}}
 	}
 	c.ZoneKeys = func(_ context.Context, apex dnsname.Name, do string) (api.ZoneKeys, error) {
-		if apex.String() != zone {
-			return api.ZoneKeys{}, errors.New("the zone is not signed")
+		switch apex.String() {
+		case zone:
+		case "full.example.net":
+			return api.ZoneKeys{}, &ddns.Refusal{Code: ddns.Unavailable, Why: "the store cannot write", Fix: "free some room"}
+		default:
+			return api.ZoneKeys{}, &ddns.Refusal{Code: ddns.ConditionFailed, Why: "the zone is not signed", Fix: "sign it"}
 		}
 		due := time.Unix(1767225600, 0).UTC()
 		return api.ZoneKeys{DS: []string{}, DNSKEY: []string{}, Keys: []api.ZoneKey{{Tag: 1, State: "signing", Made: due}}, Next: do, Due: &due}, nil

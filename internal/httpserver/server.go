@@ -76,8 +76,9 @@ type Config struct {
 	// there is nothing to tell, and the path answers not-found.
 	Zones  func() []api.Zone
 	Status func(context.Context) (api.Status, error)
-	// ZoneKeys does with a signed zone's keys what [api.ChangeZoneKeys] says. An
-	// error is for the operator, in a sentence.
+	// ZoneKeys does with a signed zone's keys what [api.ChangeZoneKeys] says. What
+	// cannot be now it refuses with a [*ddns.Refusal], as the store does when it
+	// fails.
 	ZoneKeys func(ctx context.Context, apex dnsname.Name, do string) (api.ZoneKeys, error)
 	// Requests are the newest requests for changes; see [Recent.List].
 	Requests func(ctx context.Context, host dnsname.Name, after uint64) (api.Requests, error)
