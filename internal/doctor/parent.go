@@ -23,7 +23,7 @@ type ParentDS struct {
 }
 
 // AskParentDS asks every name server of the parent zone for the DS records of a
-// zone, and the resolver who they are. Those that do not answer are left out; an
+// zone, and the resolver who they are. Those that do not answer for the parent are left out; an
 // error says that none does, or that they say different things. ctx bounds it all.
 func AskParentDS(ctx context.Context, c Config, apex dnsname.Name) (ParentDS, error) {
 	a := newAsker(c)
@@ -39,11 +39,16 @@ func AskParentDS(ctx context.Context, c Config, apex dnsname.Name) (ParentDS, er
 			continue
 		}
 		var ds []string
-		_, _, ttl, _ := soa(m.Ns)
+		from, _, ttl, _ := soa(m.Ns)
 		for _, rr := range m.Answer {
 			if d, ok := rr.(*dns.DS); ok && owns(rr, apex) {
 				ds, ttl = append(ds, fmt.Sprintf("%d %d %d %s", d.KeyTag, d.Algorithm, d.DigestType, strings.ToUpper(d.Digest))), rr.Header().TTL
 			}
+		}
+		if len(ds) == 0 && from != parent {
+			// It has the zone and not its parent, and DS records are the parent's
+			// (RFC 4035 section 3.1.4.1).
+			continue
 		}
 		slices.Sort(ds)
 		if heard && !slices.Equal(ds, out.DS) {

@@ -59,6 +59,8 @@ func (e *exam) keys(ctx context.Context, apex dnsname.Name, k *api.ZoneKeys) {
 		return slices.ContainsFunc(at.DS, func(ds string) bool { return strings.HasPrefix(ds, fmt.Sprint(key.Tag, " ")) })
 	}) && len(at.DS) > 0:
 		e.find(Wrong, "DS", fmt.Sprintf("the DS records in the parent zone %s are of none of the zone's keys: resolvers that validate refuse all names of the zone; it has %s", at.Parent, has), put)
+	case len(k.DS) == 0:
+		e.find(Note, "DS", fmt.Sprintf("the parent zone %s has %s already, and it is too early: resolvers that hold unsigned answers from before refuse them until they run out", at.Parent, has))
 	case len(at.DS) == 0:
 		e.find(Wrong, "DS", fmt.Sprintf("the parent zone %s has no DS record, so nobody checks the signatures", at.Parent), put)
 	default:
