@@ -3,9 +3,7 @@
 package e2e
 
 import (
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,22 +90,7 @@ func TestCertificatesForHosts(t *testing.T) {
 		if got.code != 0 {
 			t.Fatalf("lego ended with %d:\n%s", got.code, got.said)
 		}
-		chain, err := os.ReadFile(filepath.Join(r.dir, "certificates", docHost+".crt"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		first, rest := pem.Decode(chain)
-		leaf, err := x509.ParseCertificate(first.Bytes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		between := x509.NewCertPool()
-		between.AppendCertsFromPEM(rest)
-		for _, name := range []string{docHost, "anything." + docHost} {
-			if _, err := leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: roots, Intermediates: between}); err != nil {
-				t.Errorf("the certificate is not good for %s: %v", name, err)
-			}
-		}
+		wantCertificate(t, filepath.Join(r.dir, "certificates", docHost+".crt"), roots, docHost, "anything."+docHost)
 		empty(r)
 	})
 

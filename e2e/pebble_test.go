@@ -203,3 +203,27 @@ func await(t *testing.T, what string, try func() error) {
 		time.Sleep(20 * time.Millisecond)
 	}
 }
+
+// wantCertificate holds the chain in a file to names and roots.
+func wantCertificate(t *testing.T, file string, roots *x509.CertPool, names ...string) {
+	t.Helper()
+	chain, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, rest := pem.Decode(chain)
+	if first == nil {
+		t.Fatalf("no certificate in %s:\n%s", file, chain)
+	}
+	leaf, err := x509.ParseCertificate(first.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	between := x509.NewCertPool()
+	between.AppendCertsFromPEM(rest)
+	for _, name := range names {
+		if _, err := leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: roots, Intermediates: between}); err != nil {
+			t.Errorf("the certificate is not good for %s: %v", name, err)
+		}
+	}
+}

@@ -3,10 +3,7 @@
 package e2e
 
 import (
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -173,22 +170,7 @@ func TestUpdateCertificates(t *testing.T) {
 			if got.code != 0 {
 				t.Fatalf("exit %d:\n%s", got.code, got.said)
 			}
-			chain, err := os.ReadFile(filepath.Join(r.dir, c.chain))
-			if err != nil {
-				t.Fatal(err)
-			}
-			first, rest := pem.Decode(chain)
-			leaf, err := x509.ParseCertificate(first.Bytes)
-			if err != nil {
-				t.Fatal(err)
-			}
-			between := x509.NewCertPool()
-			between.AppendCertsFromPEM(rest)
-			for _, name := range []string{host, "anything." + host} {
-				if _, err := leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: roots, Intermediates: between}); err != nil {
-					t.Errorf("the certificate is not good for %s: %v", name, err)
-				}
-			}
+			wantCertificate(t, filepath.Join(r.dir, c.chain), roots, host, "anything."+host)
 			res, err := r.dns.ask("_acme-challenge."+host, dns.TypeTXT)
 			if err != nil || slices.ContainsFunc(res.Answer, func(rr dns.RR) bool { return dns.RRToType(rr) == dns.TypeTXT }) {
 				t.Errorf("DNS still shows %v, %v", res.Answer, err)
